@@ -1,0 +1,84 @@
+//! Where time, chance and progress come from, and what an error asks of its caller.
+//!
+//! Nothing else in Seawall reads a clock, waits, draws randomness or speaks to a watcher, so a whole run can be
+//! repeated from one seed: [`World::real`] is the machine, [`World::simulated`] is a clock that moves only when
+//! told to and randomness that follows from a seed. A value never reads a clock; it is handed the time.
+
+mod chance;
+mod clock;
+mod progress;
+mod remedy;
+
+pub use chance::Chance;
+pub use clock::{Clock, SimulatedClock};
+pub use progress::{Progress, Silent, Step};
+pub use remedy::{Remedied, Remedy};
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time, chance and progress for one piece of work; cheap to clone, and clones share all three.
+#[derive(Clone)]
+pub struct World {
+    clock: Arc<dyn Clock>,
+    chance: chance::Spring,
+    progress: Arc<dyn Progress>,
+}
+
+impl World {
+    /// The machine's clocks and randomness; progress goes nowhere until [`World::watched_by`].
+    pub fn real() -> World {
+        World {
+            clock: Arc::new(clock::MachineClock::start()),
+            chance: chance::Spring::machine(),
+            progress: Arc::new(Silent),
+        }
+    }
+
+    /// A world that repeats: all chance follows from `seed`, and time stands still until `clock` is moved.
+    pub fn simulated(seed: u64, clock: Arc<SimulatedClock>) -> World {
+        World { clock, chance: chance::Spring::seeded(seed), progress: Arc::new(Silent) }
+    }
+
+    /// The same world, watched by `progress`.
+    pub fn watched_by(mut self, progress: Arc<dyn Progress>) -> World {
+        self.progress = progress;
+        self
+    }
+
+    /// Wall-clock time in UTC nanoseconds since 1970; may jump.
+    pub fn now_ns(&self) -> i64 {
+        self.clock.now_ns()
+    }
+
+    /// Time since an arbitrary start; never goes back.
+    pub fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Waits without blocking a thread.
+    pub fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.clock.sleep(time)
+    }
+
+    /// A fresh, independent stream of randomness, fit for keys in a real world.
+    pub fn chance(&self) -> Chance {
+        self.chance.fork()
+    }
+
+    /// Tells the watcher what just happened.
+    pub fn report(&self, step: Step<'_>) {
+        self.progress.report(step);
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("World")
+    }
+}
+
+#[cfg(test)]
+mod tests;
