@@ -1,0 +1,279 @@
+//! Writing a tree back under one directory, and nothing anywhere else, whatever stands or is planted there.
+//!
+//! The target is one root descriptor; every name is reached from it without following a link. What is made is closed to
+//! others (0700, 0600) until its metadata comes. A file is always a new inode: what stood at its name is unlinked, never
+//! opened, because it may have a second name outside. Order is the caller's part: directories before what is in them,
+//! content before metadata, and the metadata of directories last, deepest first, since it may close them and since every
+//! name made in them touches their time.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use format::meta::{Kind, Meta};
+use format::path::TreePath;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ftruncate, linkat, mkdirat, mknodat, openat, symlinkat, syncfs,
+    unlinkat,
+};
+use rustix::io::Errno;
+
+use super::attributes::{Dresser, Shortfall, Subject};
+use super::beneath::{At, Beneath, Way};
+use super::listing::{Buffer, Listing};
+use super::roots::shown;
+use super::sink::{FileSink, Parked};
+use super::status::Status;
+use crate::accounts::Accounts;
+use crate::error::Error;
+
+/// What may happen to what a target holds already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// The target must be absent or empty. (`lost+found`, which a new file system has, does not count.)
+    Refuse,
+    /// Files, links and special files give way to what is restored at their name, as do links and files where a
+    /// directory belongs, and empty directories where something else belongs. All other names stay.
+    Replace,
+}
+
+/// Whom restored files belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// By number only; else by name where this machine knows it, and by number where not.
+    pub numeric_ids: bool,
+}
+
+/// A directory that a point is written into. May be used by many threads at once.
+pub struct Target {
+    inside: Arc<Inside>,
+    existing: Existing,
+}
+
+/// What a target shares with the files that are open under it.
+pub(super) struct Inside {
+    place: PathBuf,
+    pub(super) beneath: Beneath,
+    pub(super) dresser: Dresser,
+}
+
+impl Target {
+    /// Opens `dir`, made with mode 0700 (its missing parents with the usual one) where it does not exist.
+    pub fn open(dir: &Path, existing: Existing, ownership: Ownership) -> Result<Target, Error> {
+        let root = open_root(dir).map_err(|errno| Error::Target { path: shown(dir), why: errno.into() })?;
+        let way = Way::of_this_machine(&root);
+        Target::open_by(way, dir, root, existing, ownership)
+    }
+
+    fn open_by(
+        way: Way,
+        dir: &Path,
+        root: OwnedFd,
+        existing: Existing,
+        ownership: Ownership,
+    ) -> Result<Target, Error> {
+        if existing == Existing::Refuse {
+            let empty =
+                is_empty(&root).map_err(|errno| Error::Target { path: shown(dir), why: errno.into() })?;
+            if !empty {
+                return Err(Error::TargetNotEmpty { path: shown(dir) });
+            }
+        }
+        let dresser = Dresser { accounts: Accounts::of_this_machine(), numeric_ids: ownership.numeric_ids };
+        let inside = Inside { place: dir.to_owned(), beneath: Beneath::new(root, way), dresser };
+        Ok(Target { inside: Arc::new(inside), existing })
+    }
+
+    /// Makes the directory `path` and those above it that are missing; one that is there stays.
+    pub fn directory(&self, path: &TreePath) -> Result<(), Error> {
+        let made = match self.make_directory(path) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => self.make_way(path),
+            made => made,
+        };
+        made.map_err(|errno| self.inside.trouble("make", path, errno))
+    }
+
+    /// Makes the regular file `path` of `size` bytes, all zeros and not yet on disk; its directory must be there. Its
+    /// space is not reserved, so what is never written stays a hole.
+    pub fn file(&self, path: &TreePath, size: u64) -> Result<FileSink, Error> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let make = |at: &At<'_>, name: &[u8]| openat(at, name, flags, Mode::RUSR | Mode::WUSR);
+        let create = || {
+            let file = self.make(path, make)?;
+            if size > 0 {
+                ftruncate(&file, size)?;
+            }
+            Ok((Status::of_open(&file)?.inode(), file))
+        };
+        let (inode, file) = create().map_err(|errno| self.inside.trouble("make", path, errno))?;
+        Ok(FileSink { file, parked: Parked { path: path.clone(), inode }, inside: self.inside.clone() })
+    }
+
+    /// Takes up a file that was put aside, if it is still the same file.
+    pub fn reopen(&self, parked: &Parked) -> Result<FileSink, Error> {
+        let open = || {
+            let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+            let file = self.inside.beneath.open(&parked.path, flags)?;
+            let same = Status::of_open(&file)?.inode() == parked.inode;
+            if same { Ok(file) } else { Err(Errno::STALE) }
+        };
+        let file = open().map_err(|errno| self.inside.trouble("open", &parked.path, errno))?;
+        Ok(FileSink { file, parked: parked.clone(), inside: self.inside.clone() })
+    }
+
+    /// Makes the symbolic link `path` that says `target`, whatever that means; it is never followed here.
+    pub fn symlink(&self, path: &TreePath, target: &[u8]) -> Result<(), Error> {
+        self.make_named("make", path, |at, name| symlinkat(target, at, name))
+    }
+
+    /// Gives `existing`, restored before, the second name `new`.
+    pub fn hard_link(&self, existing: &TreePath, new: &TreePath) -> Result<(), Error> {
+        if existing == new {
+            return Err(self.inside.trouble("link", new, Errno::EXIST));
+        }
+        let (from, old) =
+            self.inside.beneath.parent(existing).map_err(|e| self.inside.trouble("link", existing, e))?;
+        self.make_named("link", new, |at, name| linkat(&from, old, at, name, AtFlags::empty()))
+    }
+
+    /// Makes the named pipe or device that `meta` describes; devices need root.
+    pub fn special(&self, path: &TreePath, meta: &Meta) -> Result<(), Error> {
+        let kind = match meta.kind {
+            Kind::Fifo => FileType::Fifo,
+            Kind::CharDevice => FileType::CharacterDevice,
+            Kind::BlockDevice => FileType::BlockDevice,
+            Kind::Directory | Kind::File | Kind::Symlink => {
+                return Err(self.inside.trouble("make", path, Errno::INVAL));
+            }
+        };
+        self.make_named("make", path, |at, name| {
+            mknodat(at, name, kind, Mode::RUSR | Mode::WUSR, meta.device)
+        })
+    }
+
+    /// Sets owner, mode and time of what stands at `path`, in this order; what could not be set is answered. Files get
+    /// theirs from [`FileSink::finish`]. Directories must come last of all, deepest first.
+    pub fn metadata(&self, path: &TreePath, meta: &Meta) -> Result<Vec<Shortfall>, Error> {
+        let dress = |subject: Subject<'_>| self.inside.dresser.dress(&subject, path, meta);
+        let beneath = &self.inside.beneath;
+        let set = || match meta.kind {
+            Kind::Directory if path.is_root() => Ok(dress(Subject::Open(beneath.root()))),
+            Kind::Directory | Kind::File => {
+                let file = beneath.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+                let same = Status::of_open(&file)?.kind() == Some(meta.kind);
+                if same { Ok(dress(Subject::Open(file.as_fd()))) } else { Err(Errno::STALE) }
+            }
+            Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
+                let (at, name) = beneath.parent(path)?;
+                let same = Status::of(&at, name, false)?.kind() == Some(meta.kind);
+                if same { Ok(dress(Subject::Named(at.as_fd(), name))) } else { Err(Errno::STALE) }
+            }
+        };
+        set().map_err(|errno| self.inside.trouble("set the metadata of", path, errno))
+    }
+
+    /// Waits until all that was written is on disk; an error that the disk kept to itself so far comes out here.
+    pub fn sync(&self) -> Result<(), Error> {
+        let synced = syncfs(self.inside.beneath.root());
+        synced.map_err(|errno| self.inside.trouble("write back", &TreePath::root(), errno))
+    }
+
+    fn make_named(
+        &self,
+        act: &'static str,
+        path: &TreePath,
+        make: impl Fn(&At<'_>, &[u8]) -> Result<(), Errno>,
+    ) -> Result<(), Error> {
+        self.make(path, make).map_err(|errno| self.inside.trouble(act, path, errno))
+    }
+
+    /// Makes something new at `path`; where that is allowed, what stands there gives way.
+    fn make<T>(
+        &self,
+        path: &TreePath,
+        make: impl Fn(&At<'_>, &[u8]) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let (at, name) = self.inside.beneath.parent(path)?;
+        match make(&at, name) {
+            Err(Errno::EXIST) if self.existing == Existing::Replace => {
+                remove(&at, name)?;
+                make(&at, name)
+            }
+            made => made,
+        }
+    }
+
+    fn make_directory(&self, path: &TreePath) -> Result<(), Errno> {
+        if path.is_root() {
+            return Ok(());
+        }
+        let (at, name) = self.inside.beneath.parent(path)?;
+        match mkdirat(&at, name, Mode::RWXU) {
+            Err(Errno::EXIST) if Status::of(&at, name, false)?.kind() == Some(Kind::Directory) => Ok(()),
+            Err(Errno::EXIST) if self.existing == Existing::Replace => {
+                unlinkat(&at, name, AtFlags::empty())?;
+                mkdirat(&at, name, Mode::RWXU)
+            }
+            made => made,
+        }
+    }
+
+    /// Makes each directory on the way to `path`, from the top.
+    fn make_way(&self, path: &TreePath) -> Result<(), Errno> {
+        let mut above = TreePath::root();
+        for name in path.components() {
+            above = above.join(name).map_err(|_| Errno::INVAL)?;
+            self.make_directory(&above)?;
+        }
+        Ok(())
+    }
+}
+
+impl Inside {
+    /// What `errno` means for `path` in a target.
+    pub(super) fn trouble(&self, act: &'static str, path: &TreePath, errno: Errno) -> Error {
+        let place = if path.is_root() {
+            self.place.clone()
+        } else {
+            self.place.join(std::ffi::OsStr::from_bytes(path.as_bytes()))
+        };
+        let path = shown(&place);
+        match errno {
+            Errno::EXIST | Errno::LOOP | Errno::NOTDIR | Errno::NOTEMPTY | Errno::ISDIR | Errno::XDEV => {
+                Error::Obstacle { act, path }
+            }
+            Errno::STALE | Errno::NXIO => Error::Replaced { act, path },
+            errno => Error::System { act, path, why: errno.into() },
+        }
+    }
+}
+
+fn open_root(dir: &Path) -> Result<OwnedFd, Errno> {
+    match mkdirat(CWD, dir, Mode::RWXU) {
+        Err(Errno::NOENT) => {
+            let parents = dir.parent().map_or(Ok(()), std::fs::create_dir_all);
+            parents.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            mkdirat(CWD, dir, Mode::RWXU)?;
+        }
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    openat(CWD, dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn is_empty(root: &OwnedFd) -> Result<bool, Errno> {
+    let own = openat(root, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let (mut names, trouble) = Listing::read(own, &mut Buffer::new());
+    let mut others = std::iter::from_fn(|| names.next().map(|name| name != b"lost+found"));
+    let empty = !others.any(|counts| counts);
+    trouble.map_or(Ok(empty), Err)
+}
+
+/// Unlinks what `name` means in `at`; a directory only when it is empty.
+fn remove(at: &At<'_>, name: &[u8]) -> Result<(), Errno> {
+    match unlinkat(at, name, AtFlags::empty()) {
+        Err(Errno::ISDIR) => unlinkat(at, name, AtFlags::REMOVEDIR),
+        removed => removed,
+    }
+}

@@ -1,0 +1,155 @@
+//! One entry of a scan, and its content: only what was listed is read, and a change under the reading hand is told.
+
+use std::sync::Arc;
+
+use format::meta::{FileTime, Kind, Meta};
+use format::path::TreePath;
+use rustix::fd::OwnedFd;
+use rustix::fs::OFlags;
+use rustix::io::{Errno, pread};
+
+use super::folder::{Folder, Scope, open_quietly};
+use super::status::Status;
+use crate::error::Error;
+use crate::time::nanoseconds;
+
+/// A kernel stamps files with a coarse clock that ticks every 1 to 10 ms. Two changes within one tick look like one,
+/// and the clock may lag a tick behind the one that the scan's start was read from; five of the longest are safe.
+const TICK_NS: i128 = 50_000_000;
+
+/// One name of a scanned tree.
+pub struct Found {
+    /// Where it stands in the point.
+    pub path: TreePath,
+    /// What is kept of it beside its content.
+    pub meta: Meta,
+    /// What tells whether it is still the same, on this machine only.
+    pub identity: Identity,
+    pub(super) folder: Arc<Folder>,
+}
+
+/// What a machine knows of a file beside what is kept; comparing it tells changes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Number on its device.
+    pub inode: u64,
+    /// When content or metadata last changed, by the machine's clock; nobody can set it.
+    pub ctime: FileTime,
+    /// The device it lies on; may differ after each boot or mount, so it says nothing about change.
+    pub device: u64,
+    /// How many names it has.
+    pub links: u32,
+}
+
+impl Found {
+    /// Whether a later change must show in the times: false when the file changed so shortly before `scan_start` (or
+    /// after it) that another change could have left the same times. Such a file is read again next time, whatever its
+    /// times say. Holds where ctime is stamped by this machine's clock.
+    pub fn settled(&self, scan_start: FileTime) -> bool {
+        let before = nanoseconds(scan_start) - TICK_NS;
+        nanoseconds(self.meta.mtime) < before && nanoseconds(self.identity.ctime) < before
+    }
+
+    /// Opens the content of a regular file: the same inode that was listed, or an error.
+    pub fn open(&self) -> Result<Reader, Error> {
+        if self.meta.kind != Kind::File {
+            return Err(Error::NotAFile { path: self.folder.scope.shown(&self.path) });
+        }
+        let file = self.open_same().map_err(|errno| self.folder.scope.trouble("open", &self.path, errno))?;
+        let scope = self.folder.scope.clone();
+        let listed = (self.meta.size, self.meta.mtime, self.identity.ctime);
+        Ok(Reader { file, listed, path: self.path.clone(), scope })
+    }
+
+    /// The name as a person finds it on this machine, printable.
+    pub fn shown(&self) -> String {
+        self.folder.scope.shown(&self.path)
+    }
+
+    fn open_same(&self) -> Result<OwnedFd, Errno> {
+        let root_name = self.folder.scope.root_name.as_deref();
+        let name = self.path.name().or(root_name).ok_or(Errno::ISDIR)?;
+        // A pipe or terminal that took the file's place must neither block nor become ours before it is noticed.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = open_quietly(self.folder.descriptor()?, name, flags)?;
+        let status = Status::of_open(&file)?;
+        let same = status.inode() == (self.identity.device, self.identity.inode);
+        if same && status.kind() == Some(Kind::File) { Ok(file) } else { Err(Errno::STALE) }
+    }
+}
+
+impl std::fmt::Debug for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Found")
+            .field("path", &self.path)
+            .field("meta", &self.meta)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The open content of one file; may be read by many threads at once.
+pub struct Reader {
+    file: OwnedFd,
+    listed: (u64, FileTime, FileTime),
+    path: TreePath,
+    scope: Arc<Scope>,
+}
+
+impl Reader {
+    /// Fills `buf` from `offset` as far as the file reaches; less than asked for means that it ends there.
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.read_some(offset + filled as u64, &mut buf[filled..])? {
+                0 => break,
+                more => filled += more,
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Appends the whole content to `into` if it is at most `limit` bytes now, and says whether it was; else `into`
+    /// holds its first `limit` bytes. One system call for a file that is as long as it was listed.
+    pub fn read_all_small(&self, limit: usize, into: &mut Vec<u8>) -> Result<bool, Error> {
+        let start = into.len();
+        let listed = usize::try_from(self.listed.0).unwrap_or(limit);
+        let mut room = listed.min(limit) + 1;
+        loop {
+            let filled = into.len();
+            into.resize(start + room, 0);
+            let read = self.read_some((filled - start) as u64, &mut into[filled..]);
+            let more = *read.as_ref().unwrap_or(&0);
+            into.truncate(filled + more);
+            read?;
+            let length = into.len() - start;
+            if length > limit {
+                into.truncate(start + limit);
+                return Ok(false);
+            }
+            if more == 0 || (filled == start && length == listed) {
+                return Ok(true);
+            }
+            room = (room * 2).max(length + 1).min(limit + 1);
+        }
+    }
+
+    /// Whether size or times differ from what the scan saw: what was read may then be neither the old nor the new.
+    pub fn changed(&self) -> Result<bool, Error> {
+        let now = Status::of_open(&self.file).map_err(|errno| self.trouble(errno))?;
+        Ok((now.size(), now.mtime(), now.ctime()) != self.listed)
+    }
+
+    fn read_some(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            match pread(&self.file, &mut *buf, offset) {
+                Err(Errno::INTR) => continue,
+                read => return read.map_err(|errno| self.trouble(errno)),
+            }
+        }
+    }
+
+    fn trouble(&self, errno: Errno) -> Error {
+        self.scope.trouble("read", &self.path, errno)
+    }
+}

@@ -1,0 +1,388 @@
+//! The walk: every name of the tree in path order, each looked at when its turn comes.
+//!
+//! A directory is listed completely before its first name is looked at, so what fails at one name takes no other with
+//! it. A name is looked at just before it is handed out, its content is opened only when the caller asks: each step
+//! checks that it still means the inode that the step before saw. What has gone in between is told, never guessed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use format::meta::{FileTime, Kind, Meta};
+use format::path::TreePath;
+use rustix::fs::{CWD, Mode, OFlags, open, readlinkat};
+use rustix::io::Errno;
+use world::World;
+
+use super::excludes::Excludes;
+use super::folder::{Folder, Scope};
+use super::found::{Found, Identity};
+use super::listing::{Buffer, Listing};
+use super::roots::{Branch, root_error, shown};
+use super::status::Status;
+use crate::accounts::Accounts;
+use crate::error::{Error, printable};
+use crate::time::file_time;
+
+/// What to walk.
+///
+/// One root is the root of the point: the directory's content, or that one file; a link is followed, since its name is
+/// not kept. Several roots appear under their absolute paths, with the directories on the way; a root inside another is
+/// walked once.
+pub struct Selection {
+    /// Paths as the user named them.
+    pub roots: Vec<PathBuf>,
+    /// Names to leave out.
+    pub excludes: Excludes,
+    /// Whether directories where another file system begins are kept empty, unless they are named or lead to a root.
+    pub one_file_system: bool,
+}
+
+/// What a walk meets.
+#[derive(Debug)]
+pub enum Item {
+    /// A name that belongs into the point.
+    Entry(Found),
+    /// A name, or the content of a directory handed out before, that could not be read; the walk goes on.
+    Problem(Problem),
+    /// A name that is left out though nobody asked for that.
+    Skipped(Skipped),
+}
+
+/// One thing that could not be read.
+#[derive(Debug)]
+pub struct Problem {
+    /// Where it stands in the point; the directory above where its own name cannot be kept.
+    pub path: TreePath,
+    /// What happened, with the name as a person finds it.
+    pub error: Error,
+}
+
+/// One name that is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Where it would stand in the point.
+    pub path: TreePath,
+    /// Why not.
+    pub reason: Reason,
+}
+
+/// Why a name is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A socket has no content and means nothing without the process that made it.
+    Socket,
+    /// It was listed, and removed before it could be looked at.
+    Vanished,
+}
+
+/// A walk under way: an iterator of [`Item`]s whose entries are in path order, each path once.
+pub struct Scan {
+    base: Arc<Folder>,
+    accounts: Accounts,
+    excludes: Excludes,
+    one_file_system: bool,
+    start: FileTime,
+    first: Option<First>,
+    then: Option<Then>,
+    frames: Vec<Frame>,
+    links: Links,
+    buffer: Buffer,
+}
+
+/// The root of the point before it is handed out.
+struct First {
+    folder: Arc<Folder>,
+    status: Status,
+    branch: Arc<Branch>,
+}
+
+/// What follows the entry that was handed out last.
+enum Then {
+    Enter(Ahead),
+    Tell(Problem),
+}
+
+/// A directory that was handed out and is walked next.
+struct Ahead {
+    path: TreePath,
+    follow: bool,
+    area: Area,
+}
+
+/// Which names of a directory are wanted.
+#[derive(Clone)]
+struct Area {
+    /// Whether this lies in a root, so all names are taken; else only those of `branch`.
+    whole: bool,
+    /// The names below that lead to roots.
+    branch: Option<Arc<Branch>>,
+    /// The file system that the walk stays on, where it must.
+    device: u64,
+}
+
+/// A directory being walked.
+struct Frame {
+    folder: Arc<Folder>,
+    path: TreePath,
+    names: Listing,
+    area: Area,
+}
+
+/// Starts a walk. A root that does not exist or cannot be opened is an error here; all else comes as [`Item::Problem`].
+pub fn scan(selection: &Selection, world: &World) -> Result<Scan, Error> {
+    let first = match selection.roots.as_slice() {
+        [] => return Err(Error::NoRoots),
+        [root] => single(root)?,
+        roots => several(roots)?,
+    };
+    Ok(Scan {
+        base: first.folder.clone(),
+        accounts: Accounts::of_this_machine(),
+        excludes: selection.excludes.clone(),
+        one_file_system: selection.one_file_system,
+        start: file_time(world.now_ns()),
+        first: Some(first),
+        then: None,
+        frames: Vec::new(),
+        links: Links::default(),
+        buffer: Buffer::new(),
+    })
+}
+
+fn single(root: &Path) -> Result<First, Error> {
+    let place = root.canonicalize().map_err(|why| root_error(root, why))?;
+    let status = Status::of(CWD, place.as_os_str().as_encoded_bytes(), false);
+    let status = status.map_err(|errno| root_error(root, errno.into()))?;
+    let kind = status.kind().ok_or_else(|| Error::SocketRoot { path: shown(root) })?;
+    let branch = Arc::new(Branch::whole());
+    let (directory, name) = match (kind, place.parent(), place.file_name()) {
+        (Kind::Directory, ..) | (_, None, _) | (_, _, None) => (place, None),
+        (_, Some(parent), Some(name)) => (parent.to_owned(), Some(name.as_encoded_bytes().into())),
+    };
+    let folder = open_base(directory, name).map_err(|errno| root_error(root, errno.into()))?;
+    Ok(First { folder, status, branch })
+}
+
+fn several(roots: &[PathBuf]) -> Result<First, Error> {
+    let branch = Arc::new(Branch::of(roots)?);
+    let top = || {
+        let folder = open_base(PathBuf::from("/"), None)?;
+        let status = Status::of_open(folder.descriptor()?)?;
+        Ok(First { folder, status, branch })
+    };
+    top().map_err(|errno: Errno| root_error(Path::new("/"), errno.into()))
+}
+
+fn open_base(directory: PathBuf, root_name: Option<Box<[u8]>>) -> Result<Arc<Folder>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let descriptor = open(&directory, flags, Mode::empty())?;
+    Folder::base(Scope::new(directory, root_name), descriptor)
+}
+
+impl Iterator for Scan {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        if let Some(first) = self.first.take() {
+            return Some(self.begin(first));
+        }
+        let problem = match self.then.take() {
+            Some(Then::Enter(ahead)) => self.enter(ahead).err(),
+            Some(Then::Tell(problem)) => Some(problem),
+            None => None,
+        };
+        problem.map(Item::Problem).or_else(|| self.walk_on())
+    }
+}
+
+impl Scan {
+    /// The time the walk began, for [`Found::settled`].
+    pub fn start(&self) -> FileTime {
+        self.start
+    }
+
+    /// Hands out the root of the point.
+    fn begin(&mut self, first: First) -> Item {
+        let (path, folder, status) = (TreePath::root(), first.folder, first.status);
+        if status.kind() == Some(Kind::Directory) {
+            let area =
+                Area { whole: first.branch.whole, branch: Some(first.branch), device: status.inode().0 };
+            self.then = Some(Then::Enter(Ahead { path: path.clone(), follow: false, area }));
+        }
+        self.hand_out(path, folder, &status)
+    }
+
+    /// Lists the directory that was handed out last. After an error halfway, what was listed is walked all the same.
+    fn enter(&mut self, ahead: Ahead) -> Result<(), Problem> {
+        let Ahead { path, follow, area } = ahead;
+        let opened = match (self.frames.last(), path.name()) {
+            (Some(frame), Some(name)) => Folder::enter(&frame.folder, name, follow),
+            _ => Ok(self.base.clone()),
+        };
+        let opened = opened.and_then(|folder| Ok((folder.descriptor()?, folder)));
+        let (descriptor, folder) = opened.map_err(|errno| self.problem("list", path.clone(), errno))?;
+        let (names, trouble) = match (&area.branch, area.whole) {
+            (Some(branch), false) => (Listing::of(branch.children.keys().map(|name| &**name)), None),
+            _ => Listing::read(descriptor, &mut self.buffer),
+        };
+        let problem = trouble.map(|errno| self.problem("list", path.clone(), errno));
+        self.frames.push(Frame { folder, path, names, area });
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// The next item of the directories that are open, from the innermost.
+    fn walk_on(&mut self) -> Option<Item> {
+        loop {
+            let frame = self.frames.last_mut()?;
+            let Some(name) = frame.names.next() else {
+                self.frames.pop();
+                continue;
+            };
+            let item = match frame.path.join(name) {
+                Ok(path) => self.visit(path),
+                Err(why) => {
+                    let path = format!("{}/{}", frame.folder.scope.shown(&frame.path), printable(name));
+                    let error = Error::Unnamable { path, why };
+                    Some(Item::Problem(Problem { path: frame.path.clone(), error }))
+                }
+            };
+            if item.is_some() {
+                return item;
+            }
+        }
+    }
+
+    /// Looks at one name of the innermost directory. `None` for one that the user wanted left out.
+    fn visit(&mut self, path: TreePath) -> Option<Item> {
+        let frame = self.frames.last().expect("the name comes from the innermost directory");
+        let name = path.name().expect("the path ends in the name");
+        let branch = frame.area.branch.as_ref().and_then(|branch| branch.children.get(name)).cloned();
+        if branch.is_none() && self.excludes.cover(&path) {
+            return None;
+        }
+        let folder = frame.folder.clone();
+        let Ok(descriptor) = folder.descriptor() else { return Some(self.give_up()) };
+        let follow = !frame.area.whole && branch.as_ref().is_some_and(|branch| branch.follows());
+        match Status::of(descriptor, name, follow) {
+            Err(Errno::NOENT) if branch.is_none() => Some(skipped(path, Reason::Vanished)),
+            Err(errno) => Some(Item::Problem(self.problem("look at", path, errno))),
+            Ok(status) => self.take(path, follow, branch, folder, &status),
+        }
+    }
+
+    /// The innermost directory was closed to save descriptors and has been moved away since: its last names are lost.
+    fn give_up(&mut self) -> Item {
+        let frame = self.frames.pop().expect("a directory is being walked");
+        Item::Problem(self.problem("list", frame.path, Errno::STALE))
+    }
+
+    /// Decides what becomes of a name that was looked at, and of what is below it.
+    fn take(
+        &mut self,
+        path: TreePath,
+        follow: bool,
+        branch: Option<Arc<Branch>>,
+        folder: Arc<Folder>,
+        status: &Status,
+    ) -> Option<Item> {
+        let Some(kind) = status.kind() else { return Some(skipped(path, Reason::Socket)) };
+        let leads_on = branch.as_ref().is_some_and(|branch| !branch.children.is_empty());
+        if kind == Kind::Directory {
+            if branch.is_none() && self.excludes.cover_directory(&path) {
+                return None;
+            }
+            let area = self.area_below(status, branch);
+            self.then = area.map(|area| Then::Enter(Ahead { path: path.clone(), follow, area }));
+        } else if leads_on {
+            let error = Error::BehindLink { path: folder.scope.shown(&path) };
+            self.then = Some(Then::Tell(Problem { path: path.clone(), error }));
+        }
+        Some(self.hand_out(path, folder, status))
+    }
+
+    /// What is wanted of a directory in the innermost one; `None` when only the directory itself is.
+    fn area_below(&self, status: &Status, branch: Option<Arc<Branch>>) -> Option<Area> {
+        let above = &self.frames.last().expect("the name comes from the innermost directory").area;
+        let device = status.inode().0;
+        let stays = !self.one_file_system || device == above.device;
+        let named = branch.as_ref().is_some_and(|branch| branch.whole);
+        let whole = named || (above.whole && stays);
+        (whole || branch.is_some()).then_some(Area { whole, branch, device })
+    }
+
+    fn hand_out(&mut self, path: TreePath, folder: Arc<Folder>, status: &Status) -> Item {
+        match self.found(&path, folder, status) {
+            Ok(found) => Item::Entry(found),
+            Err(errno) => Item::Problem(self.problem("read the link", path, errno)),
+        }
+    }
+
+    fn found(&mut self, path: &TreePath, folder: Arc<Folder>, status: &Status) -> Result<Found, Errno> {
+        let kind = status.kind().ok_or(Errno::NXIO)?;
+        let mut meta = Meta {
+            mode: status.mode(),
+            uid: status.uid(),
+            gid: status.gid(),
+            user: self.accounts.users.name(status.uid()),
+            group: self.accounts.groups.name(status.gid()),
+            mtime: status.mtime(),
+            ..Meta::new(kind)
+        };
+        match kind {
+            Kind::File => (meta.size, meta.link) = (status.size(), self.links.group(status, path)),
+            Kind::Symlink => meta.target = link_target(&folder, path)?,
+            Kind::CharDevice | Kind::BlockDevice => meta.device = status.device(),
+            Kind::Directory | Kind::Fifo => {}
+        }
+        let (device, inode) = status.inode();
+        let identity = Identity { inode, ctime: status.ctime(), device, links: status.links() };
+        Ok(Found { path: path.clone(), meta, identity, folder })
+    }
+
+    fn problem(&self, act: &'static str, path: TreePath, errno: Errno) -> Problem {
+        let error = self.base.scope.trouble(act, &path, errno);
+        Problem { path, error }
+    }
+}
+
+fn link_target(folder: &Arc<Folder>, path: &TreePath) -> Result<Box<[u8]>, Errno> {
+    let name = path.name().ok_or(Errno::STALE)?;
+    Ok(readlinkat(folder.descriptor()?, name, Vec::new())?.into_bytes().into())
+}
+
+fn skipped(path: TreePath, reason: Reason) -> Item {
+    Item::Skipped(Skipped { path, reason })
+}
+
+/// What is told apart by (device, inode) while files with several names come by.
+#[derive(Default)]
+struct Links(HashMap<(u64, u64), Group>);
+
+struct Group {
+    id: u64,
+    seen: u32,
+}
+
+impl Links {
+    /// The number of the group that `status`, met at `path`, belongs to; `None` for a file with one name.
+    fn group(&mut self, status: &Status, path: &TreePath) -> Option<u64> {
+        if status.links() < 2 || status.kind() != Some(Kind::File) {
+            return None;
+        }
+        let group = self.0.entry(status.inode()).or_insert_with(|| Group { id: link_number(path), seen: 0 });
+        group.seen += 1;
+        let (id, complete) = (group.id, group.seen >= status.links());
+        if complete {
+            self.0.remove(&status.inode());
+        }
+        Some(id)
+    }
+}
+
+/// The first eight bytes of the path's BLAKE3, little-endian.
+fn link_number(path: &TreePath) -> u64 {
+    let hash = blake3::hash(path.as_bytes());
+    let first = hash.as_bytes().first_chunk().expect("a hash is longer than eight bytes");
+    u64::from_le_bytes(*first)
+}
