@@ -1,7 +1,7 @@
 //! The small data sets that other tests back up: the same on every machine, and with every oddity in them.
 //!
-//! If the script made them differently from run to run, or quietly left an oddity out, the tests that rely on them
-//! would prove less than they say.
+//! If the script made them differently from run to run, or quietly left an oddity out, the tests that rely on
+//! them would prove less than they say.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
