@@ -1,0 +1,16 @@
+//! How data is found once, kept, proven and safely deleted.
+//!
+//! A repository is sealed write-once objects; its history is one signed log per session; everything else is a fold of
+//! those logs. `Repo` opens one and reads; `Writer` is the only way to add; nothing here can delete a pack.
+
+mod error;
+mod fold;
+mod io;
+pub mod layout;
+mod log;
+pub mod protocol;
+
+pub use error::Error;
+pub use fold::{Finding, Fold, PackRecord, PointRecord, RunRecord};
+pub use io::{Io, Uploads};
+pub use log::{BadEntry, Log, LogEntry, Refreshed};

@@ -1,0 +1,351 @@
+//! The second half of a sweep: deleting what was condemned, by any maintainer, at any later time.
+//!
+//! Order: list the condemned parts; list sessions once; wait until each has ended, expired, or renewed
+//! covering these parts; fold; copy what is needed and has no uncondemned place, in a session that is opened
+//! only now; read the copy back; announce it and end the session in one entry; fold again if a source had
+//! vanished; delete the packs, and the objects of sessions that the fold showed to be over. A session that
+//! could still refer to a condemned pack was either waited for, or read the parts before it referred to
+//! anything, or relies on a root, which is needed. Starting again after a crash is running it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::fold::{Fold, Folded, Folding};
+use super::object::{Effect, Entry, EntryId, Fact, Ids, List, Name, Object, Reply, SessionObject};
+use super::rules::{Rule, Rules};
+use super::view::{Logs, Sessions, Standing, Sweeps};
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Finished<I: Ids> {
+    /// Everything that was condemned when it began is gone.
+    Swept {
+        /// Needed frames that were in none of their places; they were lost before.
+        damaged: BTreeSet<I::Frame>,
+    },
+    /// Something failed; run it again later.
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Phase<I: Ids> {
+    Sweeps,
+    NewSession,
+    Opening,
+    Sessions,
+    WaitingLogs,
+    WaitingSessions(Arc<Logs<I>>),
+    Folding(Fold<I>),
+    Checking { pack: I::Pack, frames: BTreeSet<I::Frame> },
+    Copying,
+    ReadingBack { pack: I::Pack, frames: BTreeSet<I::Frame> },
+    Announcing,
+    Deleting,
+}
+
+/// What a fold asks for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Plan<I: Ids> {
+    check: BTreeMap<I::Pack, BTreeSet<I::Frame>>,
+    copy: BTreeMap<I::Frame, BTreeSet<I::Pack>>,
+    delete: BTreeSet<Name<I>>,
+    moved: BTreeMap<I::Frame, I::Pack>,
+    fold_again: bool,
+}
+
+/// One finishing sweep.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Finish<I: Ids> {
+    rules: Rules,
+    sweeps: Arc<Sweeps<I>>,
+    waiting: BTreeSet<I::Session>,
+    held: Option<I::Session>,
+    early: Option<Arc<Folded<I>>>,
+    seen: Option<Arc<Logs<I>>>,
+    tried: BTreeMap<I::Frame, BTreeSet<I::Pack>>,
+    damaged: BTreeSet<I::Frame>,
+    plan: Option<Plan<I>>,
+    phase: Phase<I>,
+}
+
+impl<I: Ids> Finish<I> {
+    /// Finishes everything condemned so far; also the first effect.
+    pub fn begin(rules: Rules) -> (Self, Effect<I, Finished<I>>) {
+        let mut finish = Self {
+            rules,
+            sweeps: Arc::default(),
+            waiting: BTreeSet::new(),
+            held: None,
+            early: None,
+            seen: None,
+            tried: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            plan: None,
+            phase: Phase::Sweeps,
+        };
+        if rules.keep(Rule::NoSessionWhileWaiting) {
+            return (finish, Effect::List(List::Sweeps));
+        }
+        finish.phase = Phase::NewSession;
+        (finish, Effect::NewSession)
+    }
+
+    /// Sessions that it waits for; the driver may look for silence among them meanwhile.
+    pub fn waiting(&self) -> &BTreeSet<I::Session> {
+        &self.waiting
+    }
+
+    /// The session in which it copies, while it is open.
+    pub fn held(&self) -> Option<&I::Session> {
+        self.held.as_ref()
+    }
+
+    /// Whether the outstanding list belongs to the wait: it may be repeated after a pause.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::WaitingLogs | Phase::WaitingSessions(_))
+    }
+
+    /// Takes the reply to the outstanding effect.
+    pub fn step(&mut self, reply: Reply<I>) -> Effect<I, Finished<I>> {
+        match (self.phase.clone(), self.or_empty(reply)) {
+            (Phase::Sweeps, Reply::Sweeps(sweeps)) => self.take_sweeps(sweeps),
+            (Phase::NewSession, Reply::Session(session)) => self.open(session),
+            (Phase::Opening, Reply::Done) => self.opened(),
+            (Phase::Sessions, Reply::Sessions(sessions)) => self.take_sessions(&sessions),
+            (Phase::WaitingLogs, Reply::Logs(logs)) => self.enter(Phase::WaitingSessions(logs), List::Sessions),
+            (Phase::WaitingSessions(logs), Reply::Sessions(sessions)) => self.poll(&logs, &sessions),
+            (Phase::Folding(mut fold), reply) => {
+                let next = fold.step(reply);
+                self.fold(fold, next)
+            }
+            (Phase::Checking { frames, .. }, Reply::Held(held)) => self.checked(&frames, held),
+            (Phase::Copying, Reply::Copied { pack, frames }) => self.copied(pack, frames),
+            (Phase::ReadingBack { pack, frames }, Reply::Held(held)) => self.read_back(pack, frames, held),
+            (Phase::Announcing, Reply::Done) => self.announced(),
+            (Phase::Deleting, Reply::Done) => self.delete_next(),
+            _ => Effect::Done(Finished::Failed),
+        }
+    }
+
+    fn or_empty(&self, reply: Reply<I>) -> Reply<I> {
+        if reply != Reply::Failed || self.rules.keep(Rule::FailedListStops) {
+            return reply;
+        }
+        match self.phase {
+            Phase::Sessions | Phase::WaitingSessions(_) => Reply::Sessions(Arc::default()),
+            Phase::WaitingLogs => Reply::Logs(Arc::default()),
+            Phase::Sweeps => Reply::Sweeps(Arc::default()),
+            _ => reply,
+        }
+    }
+
+    fn enter(&mut self, phase: Phase<I>, list: List<I>) -> Effect<I, Finished<I>> {
+        self.phase = phase;
+        Effect::List(list)
+    }
+
+    fn take_sweeps(&mut self, sweeps: Arc<Sweeps<I>>) -> Effect<I, Finished<I>> {
+        self.sweeps = sweeps;
+        self.enter(Phase::Sessions, List::Sessions)
+    }
+
+    fn take_sessions(&mut self, sessions: &Sessions<I>) -> Effect<I, Finished<I>> {
+        let others = sessions.iter().filter(|(s, standing)| Some(*s) != self.held.as_ref() && !self.covered(standing));
+        self.waiting = others.map(|(session, _)| session.clone()).collect();
+        if !self.rules.keep(Rule::FinishFoldsAfterWaiting) {
+            return self.begin_fold();
+        }
+        self.wait()
+    }
+
+    fn covered(&self, standing: &Standing<I>) -> bool {
+        let stated = self.rules.keep(Rule::CoversAreStated);
+        if stated { self.sweeps.parts().is_subset(&standing.covers) } else { standing.renewal > 0 }
+    }
+
+    fn wait(&mut self) -> Effect<I, Finished<I>> {
+        let nothing = self.waiting.is_empty() || !self.rules.keep(Rule::FinishWaits);
+        if !nothing {
+            return self.enter(Phase::WaitingLogs, List::logs());
+        }
+        match self.early.take() {
+            Some(folded) => self.decide(&folded),
+            None => self.begin_fold(),
+        }
+    }
+
+    fn poll(&mut self, logs: &Arc<Logs<I>>, sessions: &Sessions<I>) -> Effect<I, Finished<I>> {
+        let done = |session| logs.is_over(session) || sessions.get(session).is_some_and(|s| self.covered(s));
+        if !self.waiting.iter().all(done) {
+            return self.enter(Phase::WaitingLogs, List::logs());
+        }
+        self.waiting.clear();
+        if !self.rules.keep(Rule::CompleteListing) {
+            self.seen = Some(logs.clone());
+        }
+        self.wait()
+    }
+
+    fn begin_fold(&mut self) -> Effect<I, Finished<I>> {
+        let (fold, next) = Fold::begin(self.rules, self.seen.clone());
+        self.fold(fold, next)
+    }
+
+    fn fold(&mut self, fold: Fold<I>, next: Folding<I>) -> Effect<I, Finished<I>> {
+        self.phase = Phase::Folding(fold);
+        next.effect(|folded| match folded {
+            None => Effect::Done(Finished::Failed),
+            Some(folded) if !self.rules.keep(Rule::FinishFoldsAfterWaiting) && self.early.is_none() => {
+                self.early = Some(Arc::new(folded));
+                self.wait()
+            }
+            Some(folded) => self.decide(&folded),
+        })
+    }
+
+    fn decide(&mut self, folded: &Folded<I>) -> Effect<I, Finished<I>> {
+        let packs = self.sweeps.packs().into_iter().map(Name::Pack);
+        let sessions = folded.objects_over.iter().cloned().map(Name::Session);
+        let delete = packs.chain(sessions).collect();
+        let mut plan =
+            Plan { check: BTreeMap::new(), copy: BTreeMap::new(), delete, moved: BTreeMap::new(), fold_again: false };
+        for frame in &folded.needed {
+            self.provide(folded, frame, &mut plan);
+        }
+        self.plan = Some(plan);
+        self.check_next()
+    }
+
+    /// Plans what keeps one needed frame.
+    fn provide(&mut self, folded: &Folded<I>, frame: &I::Frame, plan: &mut Plan<I>) {
+        let places = folded.logs.places(frame);
+        let counting = |pack: &&I::Pack| {
+            !self.sweeps.is_condemned(pack) || !self.rules.keep(Rule::CondemnedIsNoPlace)
+        };
+        let hearsay = |pack: &I::Pack| {
+            self.rules.keep(Rule::MovedIsTrustedOrChecked) && folded.logs.is_hearsay(frame, pack)
+        };
+        let good: Vec<&I::Pack> = places.iter().filter(counting).collect();
+        if good.iter().any(|pack| !hearsay(pack)) {
+            return;
+        }
+        for pack in good {
+            plan.check.entry(pack.clone()).or_default().insert(frame.clone());
+        }
+        if self.tried.get(frame).is_some_and(|tried| places.is_subset(tried)) {
+            self.damaged.insert(frame.clone());
+        } else if self.rules.keep(Rule::CopyBeforeDelete) {
+            plan.copy.insert(frame.clone(), places);
+        }
+    }
+
+    fn plan(&mut self) -> &mut Plan<I> {
+        self.plan.as_mut().expect("a fold was decided upon before anything is checked, copied or deleted")
+    }
+
+    fn check_next(&mut self) -> Effect<I, Finished<I>> {
+        match self.plan().check.pop_first() {
+            Some((pack, frames)) => {
+                self.phase = Phase::Checking { pack: pack.clone(), frames: frames.clone() };
+                Effect::ReadBack { pack, frames }
+            }
+            None => self.copy(),
+        }
+    }
+
+    fn checked(&mut self, frames: &BTreeSet<I::Frame>, held: bool) -> Effect<I, Finished<I>> {
+        if held {
+            self.plan().copy.retain(|frame, _| !frames.contains(frame));
+        }
+        self.check_next()
+    }
+
+    fn copy(&mut self) -> Effect<I, Finished<I>> {
+        let frames = self.plan().copy.clone();
+        match self.held.clone() {
+            _ if frames.is_empty() => self.delete(),
+            Some(session) => {
+                self.phase = Phase::Copying;
+                Effect::Copy { session, frames }
+            }
+            None => {
+                self.phase = Phase::NewSession;
+                Effect::NewSession
+            }
+        }
+    }
+
+    /// The session states the parts that it finishes, so other sweeps need not wait for it.
+    fn open(&mut self, session: I::Session) -> Effect<I, Finished<I>> {
+        self.held = Some(session.clone());
+        self.phase = Phase::Opening;
+        let covers = self.sweeps.parts();
+        Effect::Put(Object::Session(SessionObject { session, renewal: 0, roots: BTreeSet::new(), covers }))
+    }
+
+    fn opened(&mut self) -> Effect<I, Finished<I>> {
+        match self.plan {
+            Some(_) => self.copy(),
+            None => self.enter(Phase::Sweeps, List::Sweeps),
+        }
+    }
+
+    fn copied(&mut self, pack: Option<I::Pack>, frames: BTreeSet<I::Frame>) -> Effect<I, Finished<I>> {
+        let wanted = self.plan().copy.clone();
+        let vanished: Vec<_> = wanted.into_iter().filter(|(frame, _)| !frames.contains(frame)).collect();
+        self.plan().fold_again = !vanished.is_empty() && self.rules.keep(Rule::FoldAgainWhenVanished);
+        self.tried.extend(vanished);
+        match pack {
+            Some(pack) if self.rules.keep(Rule::ReadBackBeforeAnnounce) => {
+                self.phase = Phase::ReadingBack { pack: pack.clone(), frames: frames.clone() };
+                Effect::ReadBack { pack, frames }
+            }
+            Some(pack) => self.read_back(pack, frames, true),
+            None => self.announce(),
+        }
+    }
+
+    fn read_back(&mut self, pack: I::Pack, frames: BTreeSet<I::Frame>, held: bool) -> Effect<I, Finished<I>> {
+        if !held {
+            return self.copy();
+        }
+        self.plan().moved = frames.into_iter().map(|frame| (frame, pack.clone())).collect();
+        if self.rules.keep(Rule::AnnounceBeforeDelete) { self.announce() } else { self.delete() }
+    }
+
+    /// One entry announces the copies and ends the session.
+    fn announce(&mut self) -> Effect<I, Finished<I>> {
+        let session = self.held.take().expect("copies are made in a session");
+        let moved = std::mem::take(&mut self.plan().moved);
+        self.phase = Phase::Announcing;
+        Effect::Put(Object::Entry(Entry {
+            id: EntryId { session, sequence: 0 },
+            maintainer: true,
+            local: true,
+            brings: moved.values().cloned().collect(),
+            facts: moved.into_iter().map(|(frame, pack)| Fact::Moved { frame, pack }).collect(),
+            ends: true,
+        }))
+    }
+
+    fn announced(&mut self) -> Effect<I, Finished<I>> {
+        if self.plan().fold_again {
+            self.plan = None;
+            return self.begin_fold();
+        }
+        self.delete()
+    }
+
+    fn delete(&mut self) -> Effect<I, Finished<I>> {
+        self.phase = Phase::Deleting;
+        self.delete_next()
+    }
+
+    fn delete_next(&mut self) -> Effect<I, Finished<I>> {
+        match self.plan().delete.pop_first() {
+            Some(name) => Effect::Delete(name),
+            None if self.held.is_some() => self.announce(),
+            None => Effect::Done(Finished::Swept { damaged: self.damaged.clone() }),
+        }
+    }
+}
