@@ -66,7 +66,8 @@ impl Target {
         Target::open_by(way, dir, root, existing, ownership)
     }
 
-    fn open_by(
+    /// The same for a root opened before, walking down `way`.
+    pub(super) fn open_by(
         way: Way,
         dir: &Path,
         root: OwnedFd,
@@ -249,7 +250,7 @@ impl Inside {
     }
 }
 
-fn open_root(dir: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn open_root(dir: &Path) -> Result<OwnedFd, Errno> {
     match mkdirat(CWD, dir, Mode::RWXU) {
         Err(Errno::NOENT) => {
             let parents = dir.parent().map_or(Ok(()), std::fs::create_dir_all);

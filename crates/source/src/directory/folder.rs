@@ -20,7 +20,7 @@ use crate::error::{Error, printable};
 
 /// Open directories of one walk. A process has 1,024 descriptors unless told otherwise, and most belong to files being
 /// read and to connections.
-const OPEN_MAX: usize = 128;
+pub(super) const OPEN_MAX: usize = 128;
 
 /// What all folders of one walk share.
 pub(super) struct Scope {
@@ -118,6 +118,11 @@ impl Folder {
             open = folder.open_again(&open)?;
         }
         Ok(open)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        held(&self.open).is_some()
     }
 
     fn open_again(self: &Arc<Folder>, parent: &OwnedFd) -> Result<Arc<OwnedFd>, Errno> {

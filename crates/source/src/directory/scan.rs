@@ -312,13 +312,17 @@ impl Scan {
     }
 
     fn hand_out(&mut self, path: TreePath, folder: Arc<Folder>, status: &Status) -> Item {
-        match self.found(&path, folder, status) {
-            Ok(found) => Item::Entry(found),
+        match self.meta(&path, &folder, status) {
+            Ok(meta) => {
+                let (device, inode) = status.inode();
+                let identity = Identity { inode, ctime: status.ctime(), device, links: status.links() };
+                Item::Entry(Found { path, meta, identity, folder })
+            }
             Err(errno) => Item::Problem(self.problem("read the link", path, errno)),
         }
     }
 
-    fn found(&mut self, path: &TreePath, folder: Arc<Folder>, status: &Status) -> Result<Found, Errno> {
+    fn meta(&mut self, path: &TreePath, folder: &Arc<Folder>, status: &Status) -> Result<Meta, Errno> {
         let kind = status.kind().ok_or(Errno::NXIO)?;
         let mut meta = Meta {
             mode: status.mode(),
@@ -331,13 +335,11 @@ impl Scan {
         };
         match kind {
             Kind::File => (meta.size, meta.link) = (status.size(), self.links.group(status, path)),
-            Kind::Symlink => meta.target = link_target(&folder, path)?,
+            Kind::Symlink => meta.target = link_target(folder, path)?,
             Kind::CharDevice | Kind::BlockDevice => meta.device = status.device(),
             Kind::Directory | Kind::Fifo => {}
         }
-        let (device, inode) = status.inode();
-        let identity = Identity { inode, ctime: status.ctime(), device, links: status.links() };
-        Ok(Found { path: path.clone(), meta, identity, folder })
+        Ok(meta)
     }
 
     fn problem(&self, act: &'static str, path: TreePath, errno: Errno) -> Problem {

@@ -110,3 +110,101 @@ impl Drop for Running {
         let _ = self.0.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use world::{Remedied, Remedy, SimulatedClock};
+
+    use super::*;
+
+    fn name() -> TreePath {
+        TreePath::new(b"dump.sql").unwrap()
+    }
+
+    fn shell(script: &str) -> Stream {
+        let world = World::simulated(1, Arc::new(SimulatedClock::at(5_000_000_007)));
+        let program = ["sh", "-c", script].map(OsString::from);
+        Stream::command(name(), &program, &world).unwrap()
+    }
+
+    fn all(stream: &mut Stream) -> Vec<u8> {
+        let mut bytes = vec![0; 1 << 20];
+        let read = stream.read(&mut bytes).unwrap();
+        bytes.truncate(read);
+        bytes
+    }
+
+    #[test]
+    fn what_a_command_printed_is_one_file() {
+        let mut stream = shell("printf one; sleep 0.05; printf two; cat");
+        assert_eq!(all(&mut stream), b"onetwo", "reads on until the end, and standard input is empty");
+        assert_eq!(stream.path(), &name());
+        let meta = stream.finish().unwrap();
+        assert_eq!((meta.kind, meta.size, meta.mode), (Kind::File, 6, 0o600));
+        assert_eq!(meta.mtime, FileTime { seconds: 5, nanos: 7 });
+    }
+
+    #[test]
+    fn a_command_that_fails_leaves_no_content() {
+        for script in ["printf partial; exit 3", "printf partial; kill -9 $$"] {
+            let mut stream = shell(script);
+            assert_eq!(all(&mut stream), b"partial");
+            let error = stream.finish().expect_err("the command failed");
+            assert!(matches!(&error, Error::CommandFailed { command, .. } if command == "sh"), "{error}");
+            assert_eq!(error.remedy(), Remedy::Stop);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_was_not_read_to_its_end_does_not_count() {
+        let mut stream = shell("printf 12345");
+        assert_eq!(stream.read(&mut [0; 3]).unwrap(), 3);
+        assert!(matches!(stream.finish(), Err(Error::StreamUnread { .. })));
+        let mut exact = shell("printf 123");
+        assert_eq!(exact.read(&mut [0; 3]).unwrap(), 3);
+        assert_eq!(exact.finish().unwrap().size, 3, "the end is looked for");
+    }
+
+    #[test]
+    fn a_command_does_not_outlive_its_stream() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let mut stream = shell(&format!("echo $$ >{}; echo ready; exec sleep 1000", pid.display()));
+        assert_eq!(stream.read(&mut [0; 6]).unwrap(), 6);
+        let pid = std::fs::read_to_string(pid).unwrap();
+        drop(stream);
+        assert!(!std::path::Path::new("/proc").join(pid.trim()).exists());
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_started_is_the_callers_to_correct() {
+        for program in [&["/no/such/program\n"][..], &[]] {
+            let program: Vec<OsString> = program.iter().map(OsString::from).collect();
+            let error = Stream::command(name(), &program, &World::real()).err().expect("no such program");
+            assert!(
+                matches!(error, Error::CommandStart { .. }) && error.remedy() == Remedy::Correct,
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn standard_input_and_its_troubles_are_named() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                Err(ErrorKind::ConnectionReset.into())
+            }
+        }
+        let mut stream = Stream::stdin(name(), &World::real());
+        stream.input = Box::new(&b"typed"[..]);
+        assert_eq!(all(&mut stream), b"typed");
+        assert_eq!(stream.finish().unwrap().size, 5);
+        let mut stream = Stream::stdin(name(), &World::real());
+        stream.input = Box::new(Broken);
+        let error = stream.read(&mut [0]).unwrap_err().to_string();
+        assert_eq!(error, "read standard input: connection reset");
+    }
+}

@@ -1,5 +1,10 @@
 //! Real trees on a real file system, through the doors that the engine uses.
 
+mod apply;
+mod changes;
+mod hostile;
+mod metadata;
+mod roots;
 mod scan;
 
 use std::ffi::OsStr;
@@ -9,25 +14,34 @@ use std::path::{Path, PathBuf};
 use format::path::TreePath;
 use world::World;
 
+use super::apply::open_root;
+use super::beneath::Way;
 use super::*;
 
-pub(super) fn path(bytes: &[u8]) -> TreePath {
+fn path(bytes: &[u8]) -> TreePath {
     TreePath::new(bytes).expect("a path")
 }
 
-pub(super) fn os(bytes: &[u8]) -> &OsStr {
+fn os(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
 }
 
-/// A walk of `roots` with nothing left out.
-pub(super) fn scan_of(roots: &[&Path]) -> Scan {
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn selection(roots: &[&Path]) -> Selection {
     let roots = roots.iter().map(PathBuf::from).collect();
-    let selection = Selection { roots, excludes: Excludes::default(), one_file_system: false };
-    scan(&selection, &World::real()).expect("the roots are there")
+    Selection { roots, excludes: Excludes::default(), one_file_system: false }
+}
+
+/// A walk of `roots` with nothing left out.
+fn scan_of(roots: &[&Path]) -> Scan {
+    scan(&selection(roots), &World::real()).expect("the roots are there")
 }
 
 /// The entries of a walk that must meet nothing else.
-pub(super) fn entries(scan: Scan) -> Vec<Found> {
+fn entries(scan: Scan) -> Vec<Found> {
     let entry = |item| match item {
         Item::Entry(found) => found,
         other => panic!("{other:?}"),
@@ -35,13 +49,40 @@ pub(super) fn entries(scan: Scan) -> Vec<Found> {
     scan.map(entry).collect()
 }
 
+fn paths(found: &[Found]) -> Vec<&[u8]> {
+    found.iter().map(|found| found.path.as_bytes()).collect()
+}
+
 /// The one entry at `wanted`.
-pub(super) fn entry<'a>(found: &'a [Found], wanted: &[u8]) -> &'a Found {
+fn entry<'a>(found: &'a [Found], wanted: &[u8]) -> &'a Found {
     found.iter().find(|found| found.path.as_bytes() == wanted).expect("the entry is there")
 }
 
-pub(super) fn content(found: &Found) -> Vec<u8> {
+fn content(found: &Found) -> Vec<u8> {
     let mut bytes = Vec::new();
     assert!(found.open().unwrap().read_all_small(1 << 20, &mut bytes).unwrap(), "the file is small");
     bytes
+}
+
+/// The ways down that this machine has; the plain one is always there.
+fn ways() -> Vec<Way> {
+    let root = open_root(Path::new("/")).expect("the root is there");
+    let mut ways = vec![Way::Steps, Way::of_this_machine(root)];
+    ways.dedup();
+    ways
+}
+
+fn target(dir: &Path, way: Way, existing: Existing) -> Target {
+    let root = open_root(dir).expect("a directory");
+    Target::open_by(way, dir, root, existing, Ownership { numeric_ids: false }).expect("a target")
+}
+
+/// A directory whose name a failed test shows, removed even when deeper than the standard library can go.
+struct Deep(tempfile::TempDir);
+
+impl Drop for Deep {
+    fn drop(&mut self) {
+        let status = std::process::Command::new("rm").arg("-rf").arg(self.0.path()).status();
+        assert!(status.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
 }
