@@ -68,7 +68,7 @@ def list_points(repository, _):
                     "kind": ["full", "incremental", "differential"][point.kind],
                     "writer": point.writer.hex(),
                     "basis": point.basis and point.basis.hex(),
-                    "forgotten": repository.forgotten.get(point.id, False),
+                    "forgotten": repository.forgotten(point.id),
                     **dict(zip(names, fields(point.counts, "n n n n n n", "point"))),
                 }
             )

@@ -33,7 +33,7 @@ from sealing import (
     xwing_expand,
 )
 
-KNOWN_FACTS = {*range(1, 9), *range(16, 24)}
+KNOWN_FACTS = {*range(1, 9), 11, *range(16, 24)}
 
 
 class Repository:
@@ -146,7 +146,7 @@ class Repository:
         clear, rest = prefixed(opened(data[:-64], b"L", 16 * MIB, "entry"))
         sealed, rest = prefixed(rest)
         need(not rest, "bytes after the sealed part")
-        record = fields(decode(clear, "clear part"), "b32 b16 b16 n b32 l * b32 l l l l l", "clear part")
+        record = fields(decode(clear, "clear part"), "b32 b16 b16 n b32 l * b32 l l l l l t?", "clear part")
         check_signature(b"seawall 0 entry", data, record[7], "entry")
         place = [self.id, bytes.fromhex(writer), bytes.fromhex(session), int(number, 16)]
         need(record[:4] == place and writer_of(record[7]) == place[1], "belongs elsewhere")
@@ -226,7 +226,8 @@ class Repository:
 
     def fold(self):
         """What the facts say together: keys, moved frames, points, substitutes."""
-        self.points, self.forgotten, self.unreadable = {}, {}, []
+        self.points, self.unreadable = {}, []
+        self.forgets, self.undone = defaultdict(set), defaultdict(set)
         self.moved, self.substitutes = defaultdict(list), {}
         takes = {
             3: self.take_domain,
@@ -269,11 +270,17 @@ class Repository:
         need(allowed or entry.writer == writer_of(self.root_key), f"no right to add points of {point.source}")
         self.points[point.id] = point
 
-    def take_forget(self, record, _):
-        self.forgotten.update({point: True for point in fields(record, "l l? t", "forget")[0]})
+    def take_forget(self, record, entry):
+        for point in fields(record, "l l? t", "forget")[0]:
+            self.forgets[point].add((entry.writer, entry.session, entry.number))
 
     def take_undo(self, record, _):
-        self.forgotten.update({point: False for point in fields(record, "l", "undo")[0]})
+        for point, entries in fields(record, "l", "undo")[0]:
+            self.undone[point].update(tuple(entry) for entry in entries)
+
+    def forgotten(self, point):
+        """Whether an entry forgot the point, in any region, that no undo names."""
+        return bool(self.forgets[point] - self.undone[point])
 
     def take_substitute(self, record, _):
         self.substitutes.update({tuple(lost): found for lost, found in record})

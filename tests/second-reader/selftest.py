@@ -215,6 +215,12 @@ def test_round_trip(scratch):
         code == 0 and (scratch / "one/dir/one").read_bytes() == contents[b"dir/one"],
         f"one file is restored: {said}",
     )
+    Path(next((scratch / "repo").glob("log/*/*/00000003-*"))).unlink()
+    code, said = run_reader(scratch / "repo", *options, "list")
+    holds(
+        code == 0 and '"forgotten": true' in said,
+        f"a point is forgotten if no undo names what forgot it: {said}",
+    )
     code, said = run_reader(scratch / "repo", *options, "--anchor", "00" * 32, "check")
     holds(code == 1 and "anchor" in said, "another anchor is refused")
     code, said = run_reader(scratch / "repo", *key_file(scratch / "bad", chance.randbytes(32)), "check")

@@ -213,6 +213,7 @@ class Writer:
             [],
             list(heads),
             facts,
+            None,
         ]
         clear_part, sealed_part = cbor2.dumps(record), b""
         if sealed:
@@ -386,8 +387,8 @@ def make(place, chunk_key=None, covers=0, more=(), swap=False):
     writer.entry(host, brings=[brought, *tree.made], heads=[head])
     moved = (6, ["here", bytes(16), [[gone, [0, 1], pack]]])
     _, entry = writer.entry(host, clear=[moved], sealed=[(16, fact)], brings=[run])
-    writer.entry(host, clear=[(4, [])], sealed=[(17, [[point], None, "a mistake"])])
-    writer.entry(host, sealed=[(18, [[point]])])
+    forgot, _ = writer.entry(host, sealed=[(17, [[point], None, "a mistake"])])
+    writer.entry(host, clear=[(4, [])], sealed=[(18, [[[point, [forgot[:3]]]]])])
     contents = {
         b"dir/big": b"".join(pieces) + bytes(hole),
         b"dir/one": pieces[41] + bytes(100) + pieces[3],
