@@ -1,7 +1,7 @@
 //! Names of users and groups, from `/etc/passwd` and `/etc/group` as they stood when first asked for.
 //!
-//! The first line of a number or of a name wins, as in the C library. Accounts that only a directory service knows have
-//! no name here; their numbers are kept all the same.
+//! The first line of a number or of a name wins, as in the C library. Accounts that only a directory service
+//! knows have no name here; their numbers are kept all the same.
 
 use std::collections::HashMap;
 

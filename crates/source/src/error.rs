@@ -1,7 +1,7 @@
 //! What can go wrong with a source or a target, with the name it is about and what helps.
 //!
-//! Each message is a whole sentence part that names the thing and the system's reason, printable on one line whatever
-//! bytes the name has; it is not repeated in `source()`.
+//! Each message is a whole sentence part that names the thing and the system's reason, printable on one line
+//! whatever bytes the name has; it is not repeated in `source()`.
 
 use std::io;
 use std::process::ExitStatus;
@@ -10,7 +10,8 @@ use format::path::BadPath;
 use rustix::io::Errno;
 use world::{Remedied, Remedy};
 
-/// Why a source could not be read or a target not be written. `path` is always printable, with odd bytes escaped.
+/// Why a source could not be read or a target not be written. `path` is always printable, with odd bytes
+/// escaped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing was named.
@@ -31,9 +32,7 @@ pub enum Error {
         path: String,
     },
     /// A path that was asked for lies behind a symbolic link inside another one, where only the link is kept.
-    #[error(
-        "read {path}: something below it was asked for too, but it is a symbolic link, of which only the link is kept"
-    )]
+    #[error("read {path}: what was asked for behind this symbolic link is not kept, only the link is")]
     BehindLink {
         /// The link.
         path: String,
@@ -108,7 +107,8 @@ pub enum Error {
         /// The directory.
         path: String,
     },
-    /// Something that may not be replaced stands at the name, or something that is no directory stands above it.
+    /// Something that may not be replaced stands at the name, or something that is no directory stands above
+    /// it.
     #[error("{act} {path}: something else stands in its place or on the way to it")]
     Obstacle {
         /// What was tried, as a verb.

@@ -1,10 +1,10 @@
 //! Writing a tree back under one directory, and nothing anywhere else, whatever stands or is planted there.
 //!
-//! The target is one root descriptor; every name is reached from it without following a link. What is made is closed to
-//! others (0700, 0600) until its metadata comes. A file is always a new inode: what stood at its name is unlinked, never
-//! opened, because it may have a second name outside. Order is the caller's part: directories before what is in them,
-//! content before metadata, and the metadata of directories last, deepest first, since it may close them and since every
-//! name made in them touches their time.
+//! The target is one root descriptor; every name is reached from it without following a link. What is made is
+//! closed to others (0700, 0600) until its metadata comes. A file is always a new inode: what stood at its
+//! name is unlinked, never opened, because it may have a second name outside. Order is the caller's part:
+//! directories before what is in them, content before metadata, and the metadata of directories last, deepest
+//! first, since it may close them and since every name made in them touches their time.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -33,8 +33,8 @@ use crate::error::Error;
 pub enum Existing {
     /// The target must be absent or empty. (`lost+found`, which a new file system has, does not count.)
     Refuse,
-    /// Files, links and special files give way to what is restored at their name, as do links and files where a
-    /// directory belongs, and empty directories where something else belongs. All other names stay.
+    /// Files, links and special files give way to what is restored at their name, as do links and files where
+    /// a directory belongs, and empty directories where something else belongs. All other names stay.
     Replace,
 }
 
@@ -95,8 +95,8 @@ impl Target {
         made.map_err(|errno| self.inside.trouble("make", path, errno))
     }
 
-    /// Makes the regular file `path` of `size` bytes, all zeros and not yet on disk; its directory must be there. Its
-    /// space is not reserved, so what is never written stays a hole.
+    /// Makes the regular file `path` of `size` bytes, all zeros and not yet on disk; its directory must be
+    /// there. Its space is not reserved, so what is never written stays a hole.
     pub fn file(&self, path: &TreePath, size: u64) -> Result<FileSink, Error> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let make = |at: &At<'_>, name: &[u8]| openat(at, name, flags, Mode::RUSR | Mode::WUSR);
@@ -153,8 +153,8 @@ impl Target {
         })
     }
 
-    /// Sets owner, mode and time of what stands at `path`, in this order; what could not be set is answered. Files get
-    /// theirs from [`FileSink::finish`]. Directories must come last of all, deepest first.
+    /// Sets owner, mode and time of what stands at `path`, in this order; what could not be set is answered.
+    /// Files get theirs from [`FileSink::finish`]. Directories must come last of all, deepest first.
     pub fn metadata(&self, path: &TreePath, meta: &Meta) -> Result<Vec<Shortfall>, Error> {
         let dress = |subject: Subject<'_>| self.inside.dresser.dress(&subject, path, meta);
         let beneath = &self.inside.beneath;
@@ -174,7 +174,8 @@ impl Target {
         set().map_err(|errno| self.inside.trouble("set the metadata of", path, errno))
     }
 
-    /// Waits until all that was written is on disk; an error that the disk kept to itself so far comes out here.
+    /// Waits until all that was written is on disk; an error that the disk kept to itself so far comes out
+    /// here.
     pub fn sync(&self) -> Result<(), Error> {
         let synced = syncfs(self.inside.beneath.root());
         synced.map_err(|errno| self.inside.trouble("write back", &TreePath::root(), errno))

@@ -1,8 +1,8 @@
-//! Owner, mode and times of what was written back, in this order: changing the owner clears setuid and setgid, so the
-//! mode comes after it, and nothing may touch the content after the times.
+//! Owner, mode and times of what was written back, in this order: changing the owner clears setuid and
+//! setgid, so the mode comes after it, and nothing may touch the content after the times.
 //!
-//! What this process may not set, or the file system cannot keep, is answered as a [`Shortfall`]; the rest is set. A
-//! setuid or setgid bit is not given to a file whose owner or group could not be given back.
+//! What this process may not set, or the file system cannot keep, is answered as a [`Shortfall`]; the rest is
+//! set. A setuid or setgid bit is not given to a file whose owner or group could not be given back.
 
 use format::meta::{FileTime, Kind, Meta};
 use format::path::TreePath;
@@ -69,7 +69,8 @@ impl Dresser {
         shortfalls
     }
 
-    /// Sets owner and group and answers the mode bits that must not be given because one of them is not right.
+    /// Sets owner and group and answers the mode bits that must not be given because one of them is not
+    /// right.
     fn give_owner(
         &self,
         subject: &Subject<'_>,

@@ -1,11 +1,13 @@
 //! The way down from a target's root to any name in it, which cannot lead out.
 //!
-//! The kernel resolves every path from the root's descriptor with the promise to stay beneath it and to follow no link
-//! (`openat2`). Where the kernel is too old or a sandbox forbids that call, the way is walked one name at a time and each
-//! step refuses links; paths have no `..`, so that is the same promise for more calls. The last name is never part of the
-//! way: what is done to it is done relative to its directory, by calls that do not follow it.
+//! The kernel resolves every path from the root's descriptor with the promise to stay beneath it and to
+//! follow no link (`openat2`). Where the kernel is too old or a sandbox forbids that call, the way is walked
+//! one name at a time and each step refuses links; paths have no `..`, so that is the same promise for more
+//! calls. The last name is never part of the way: what is done to it is done relative to its directory, by
+//! calls that do not follow it.
 //!
-//! No directory stays open between two operations: one that was moved out of the target in between is not written to.
+//! No directory stays open between two operations: one that was moved out of the target in between is not
+//! written to.
 
 use format::path::TreePath;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -83,8 +85,8 @@ impl Beneath {
         self.root.as_fd()
     }
 
-    /// The directory that holds `path`, and the name there; `INVAL` for the root. `LOOP` or `NOTDIR` when something that
-    /// is no directory stands on the way, `NOENT` when nothing does.
+    /// The directory that holds `path`, and the name there; `INVAL` for the root. `LOOP` or `NOTDIR` when
+    /// something that is no directory stands on the way, `NOENT` when nothing does.
     pub(super) fn parent<'a>(&self, path: &'a TreePath) -> Result<(At<'_>, &'a [u8]), Errno> {
         let name = path.name().ok_or(Errno::INVAL)?;
         let bytes = path.as_bytes();

@@ -1,7 +1,9 @@
-//! Names to leave out. A pattern without a slash is for names at any depth; one with a slash is for the whole path
-//! below the root of the point (`*` stops at slashes, `**` does not); one that ends in a slash is for directories only.
+//! Names to leave out. A pattern without a slash is for names at any depth; one with a slash is for the whole
+//! path below the root of the point (`*` stops at slashes, `**` does not); one that ends in a slash is for
+//! directories only.
 //!
-//! What is left out is left out with everything below it. A path that was asked for by name is never left out.
+//! What is left out is left out with everything below it. A path that was asked for by name is never left
+//! out.
 
 use std::path::PathBuf;
 
@@ -29,7 +31,8 @@ struct Draft {
 }
 
 impl Excludes {
-    /// Compiles `globs` and the lines of `files`, where blank lines and lines that start with `#` say nothing.
+    /// Compiles `globs` and the lines of `files`, where blank lines and lines that start with `#` say
+    /// nothing.
     pub fn new(globs: &[String], files: &[PathBuf]) -> Result<Excludes, Error> {
         let mut any = Draft::new();
         let mut directories = Draft::new();
@@ -80,7 +83,7 @@ impl Draft {
                 "a pattern cannot bring something back; for a name that starts with `!` write `[!]`".into(),
             ));
         }
-        let anchored = glob.strip_prefix('/').unwrap_or(glob);
+        let anchored = glob.strip_prefix("./").or(glob.strip_prefix('/')).unwrap_or(glob);
         if anchored.is_empty() {
             return Err(bad("it names nothing".into()));
         }
@@ -116,12 +119,13 @@ mod tests {
 
     #[test]
     fn patterns_cover_names_paths_or_directories() {
-        let rows: [(&str, &[u8], (bool, bool)); 12] = [
+        let rows: [(&str, &[u8], (bool, bool)); 13] = [
             ("*.tmp", b"a/b/x.tmp", (true, false)),
             ("*.tmp", b"a/x.tmp/y", (false, false)),
             ("cache", b"a/cache", (true, false)),
             ("/cache", b"a/cache", (false, false)),
             ("/cache", b"cache", (true, false)),
+            ("./cache", b"cache", (true, false)),
             ("a/*/c", b"a/b/c", (true, false)),
             ("a/*/c", b"a/b/b/c", (false, false)),
             ("**/b/c", b"a/b/c", (true, false)),

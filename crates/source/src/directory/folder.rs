@@ -1,9 +1,9 @@
 //! Directories under a walk: reachable as long as an entry of theirs lives, open only while that is cheap.
 //!
-//! A folder knows its parent and its name there. A window holds the descriptors opened last and closes the oldest; a
-//! closed folder is opened again from its nearest open ancestor, name by name, never through a link, and must still be
-//! the same inode. So a chain of any depth needs a fixed number of descriptors, and a tree that was moved about in the
-//! meantime is noticed, not followed.
+//! A folder knows its parent and its name there. A window holds the descriptors opened last and closes the
+//! oldest; a closed folder is opened again from its nearest open ancestor, name by name, never through a
+//! link, and must still be the same inode. So a chain of any depth needs a fixed number of descriptors, and a
+//! tree that was moved about in the meantime is noticed, not followed.
 
 use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
@@ -18,8 +18,8 @@ use rustix::io::Errno;
 use super::status::Status;
 use crate::error::{Error, printable};
 
-/// Open directories of one walk. A process has 1,024 descriptors unless told otherwise, and most belong to files being
-/// read and to connections.
+/// Open directories of one walk. A process has 1,024 descriptors unless told otherwise, and most belong to
+/// files being read and to connections.
 pub(super) const OPEN_MAX: usize = 128;
 
 /// What all folders of one walk share.

@@ -1,4 +1,5 @@
-//! One entry of a scan, and its content: only what was listed is read, and a change under the reading hand is told.
+//! One entry of a scan, and its content: only what was listed is read, and a change under the reading hand is
+//! told.
 
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ use super::status::Status;
 use crate::error::Error;
 use crate::time::nanoseconds;
 
-/// A kernel stamps files with a coarse clock that ticks every 1 to 10 ms. Two changes within one tick look like one,
-/// and the clock may lag a tick behind the one that the scan's start was read from; five of the longest are safe.
+/// A kernel stamps files with a coarse clock that ticks every 1 to 10 ms. Two changes within one tick look
+/// like one, and the clock may lag a tick behind the one that the scan's start was read from; five of the
+/// longest are safe.
 const TICK_NS: i128 = 50_000_000;
 
 /// One name of a scanned tree.
@@ -42,9 +44,9 @@ pub struct Identity {
 }
 
 impl Found {
-    /// Whether a later change must show in the times: false when the file changed so shortly before `scan_start` (or
-    /// after it) that another change could have left the same times. Such a file is read again next time, whatever its
-    /// times say. Holds where ctime is stamped by this machine's clock.
+    /// Whether a later change must show in the times: false when the file changed so shortly before
+    /// `scan_start` (or after it) that another change could have left the same times. Such a file is read
+    /// again next time, whatever its times say. Holds where ctime is stamped by this machine's clock.
     pub fn settled(&self, scan_start: FileTime) -> bool {
         let before = nanoseconds(scan_start) - TICK_NS;
         nanoseconds(self.meta.mtime) < before && nanoseconds(self.identity.ctime) < before
@@ -69,7 +71,8 @@ impl Found {
     fn open_same(&self) -> Result<OwnedFd, Errno> {
         let root_name = self.folder.scope.root_name.as_deref();
         let name = self.path.name().or(root_name).ok_or(Errno::ISDIR)?;
-        // A pipe or terminal that took the file's place must neither block nor become ours before it is noticed.
+        // A pipe or terminal that took the file's place must neither block nor become ours before it is
+        // noticed.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = open_quietly(self.folder.descriptor()?, name, flags)?;
         let status = Status::of_open(&file)?;
@@ -109,8 +112,8 @@ impl Reader {
         Ok(filled)
     }
 
-    /// Appends the whole content to `into` if it is at most `limit` bytes now, and says whether it was; else `into`
-    /// holds its first `limit` bytes. One system call for a file that is as long as it was listed.
+    /// Appends the whole content to `into` if it is at most `limit` bytes now, and says whether it was; else
+    /// `into` holds its first `limit` bytes. One system call for a file that is as long as it was listed.
     pub fn read_all_small(&self, limit: usize, into: &mut Vec<u8>) -> Result<bool, Error> {
         let start = into.len();
         let listed = usize::try_from(self.listed.0).unwrap_or(limit);
@@ -134,7 +137,8 @@ impl Reader {
         }
     }
 
-    /// Whether size or times differ from what the scan saw: what was read may then be neither the old nor the new.
+    /// Whether size or times differ from what the scan saw: what was read may then be neither the old nor the
+    /// new.
     pub fn changed(&self) -> Result<bool, Error> {
         let now = Status::of_open(&self.file).map_err(|errno| self.trouble(errno))?;
         Ok((now.size(), now.mtime(), now.ctime()) != self.listed)

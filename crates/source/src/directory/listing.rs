@@ -1,7 +1,8 @@
-//! The names in one directory, sorted by bytes and each once: sorted names, going down at once, are path order.
+//! The names in one directory, sorted by bytes and each once: sorted names, going down at once, are path
+//! order.
 //!
-//! All names lie in one buffer and are sorted by their first eight bytes as a number, so that a directory of many files
-//! costs two allocations and few comparisons reach into the buffer.
+//! All names lie in one buffer and are sorted by their first eight bytes as a number, so that a directory of
+//! many files costs two allocations and few comparisons reach into the buffer.
 
 use rustix::fd::AsFd;
 use rustix::fs::RawDir;
@@ -35,8 +36,8 @@ impl Buffer {
 }
 
 impl Listing {
-    /// Reads `directory` from where its descriptor stands, which is the start for one just opened. After an error the
-    /// names read so far are there all the same.
+    /// Reads `directory` from where its descriptor stands, which is the start for one just opened. After an
+    /// error the names read so far are there all the same.
     pub(super) fn read(directory: impl AsFd, buffer: &mut Buffer) -> (Listing, Option<Errno>) {
         let mut listing = Listing::default();
         let mut names = RawDir::new(directory, buffer.0.spare_capacity_mut());

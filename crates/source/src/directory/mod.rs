@@ -1,7 +1,8 @@
-//! File trees: [`scan`] walks them in path order while they change, [`Target`] writes them back and never outside.
+//! File trees: [`scan()`] walks them in path order while they change, [`Target`] writes them back and never
+//! outside.
 //!
-//! Both work on directory descriptors and single names, so no path is looked up twice from the top and no symbolic link
-//! is ever followed below what the user named.
+//! Both work on directory descriptors and single names, so no path is looked up twice from the top and no
+//! symbolic link is ever followed below what the user named.
 
 mod apply;
 mod attributes;

@@ -1,8 +1,9 @@
-//! What the user named, turned into one tree of names: where a walk takes everything and where it only passes through.
+//! What the user named, turned into one tree of names: where a walk takes everything and where it only passes
+//! through.
 //!
-//! Names stay as they were typed, made absolute; only `..` makes us ask the system where a path really leads. On the way
-//! to a root links are followed, as they were by the user who typed it; the root itself stays a link when it is one,
-//! unless it was typed with a slash at its end.
+//! Names stay as they were typed, made absolute; only `..` makes us ask the system where a path really leads.
+//! On the way to a root links are followed, as they were by the user who typed it; the root itself stays a
+//! link when it is one, unless it was typed with a slash at its end.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,8 +1,9 @@
 //! The walk: every name of the tree in path order, each looked at when its turn comes.
 //!
-//! A directory is listed completely before its first name is looked at, so what fails at one name takes no other with
-//! it. A name is looked at just before it is handed out, its content is opened only when the caller asks: each step
-//! checks that it still means the inode that the step before saw. What has gone in between is told, never guessed.
+//! A directory is listed completely before its first name is looked at, so what fails at one name takes no
+//! other with it. A name is looked at just before it is handed out, its content is opened only when the
+//! caller asks: each step checks that it still means the inode that the step before saw. What has gone in
+//! between is told, never guessed.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,15 +27,16 @@ use crate::time::file_time;
 
 /// What to walk.
 ///
-/// One root is the root of the point: the directory's content, or that one file; a link is followed, since its name is
-/// not kept. Several roots appear under their absolute paths, with the directories on the way; a root inside another is
-/// walked once.
+/// One root is the root of the point: the directory's content, or that one file; a link is followed, since
+/// its name is not kept. Several roots appear under their absolute paths, with the directories on the way; a
+/// root inside another is walked once.
 pub struct Selection {
     /// Paths as the user named them.
     pub roots: Vec<PathBuf>,
     /// Names to leave out.
     pub excludes: Excludes,
-    /// Whether directories where another file system begins are kept empty, unless they are named or lead to a root.
+    /// Whether directories where another file system begins are kept empty, unless they are named or lead to
+    /// a root.
     pub one_file_system: bool,
 }
 
@@ -129,7 +131,8 @@ struct Frame {
     area: Area,
 }
 
-/// Starts a walk. A root that does not exist or cannot be opened is an error here; all else comes as [`Item::Problem`].
+/// Starts a walk. A root that does not exist or cannot be opened is an error here; all else comes as
+/// [`Item::Problem`].
 pub fn scan(selection: &Selection, world: &World) -> Result<Scan, Error> {
     let first = match selection.roots.as_slice() {
         [] => return Err(Error::NoRoots),
@@ -213,7 +216,8 @@ impl Scan {
         self.hand_out(path, folder, &status)
     }
 
-    /// Lists the directory that was handed out last. After an error halfway, what was listed is walked all the same.
+    /// Lists the directory that was handed out last. After an error halfway, what was listed is walked all
+    /// the same.
     fn enter(&mut self, ahead: Ahead) -> Result<(), Problem> {
         let Ahead { path, follow, area } = ahead;
         let opened = match (self.frames.last(), path.name()) {
@@ -262,7 +266,10 @@ impl Scan {
             return None;
         }
         let folder = frame.folder.clone();
-        let Ok(descriptor) = folder.descriptor() else { return Some(self.give_up()) };
+        let descriptor = match folder.descriptor() {
+            Ok(descriptor) => descriptor,
+            Err(errno) => return Some(self.give_up(errno)),
+        };
         let follow = !frame.area.whole && branch.as_ref().is_some_and(|branch| branch.follows());
         match Status::of(descriptor, name, follow) {
             Err(Errno::NOENT) if branch.is_none() => Some(skipped(path, Reason::Vanished)),
@@ -271,10 +278,11 @@ impl Scan {
         }
     }
 
-    /// The innermost directory was closed to save descriptors and has been moved away since: its last names are lost.
-    fn give_up(&mut self) -> Item {
+    /// The innermost directory was closed to save descriptors and cannot be opened again, mostly because it was
+    /// moved away: its last names are lost, and one problem says so.
+    fn give_up(&mut self, errno: Errno) -> Item {
         let frame = self.frames.pop().expect("a directory is being walked");
-        Item::Problem(self.problem("list", frame.path, Errno::STALE))
+        Item::Problem(self.problem("list", frame.path, errno))
     }
 
     /// Decides what becomes of a name that was looked at, and of what is below it.

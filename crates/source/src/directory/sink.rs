@@ -1,4 +1,5 @@
-//! A file being written back: out of order, from many threads, and put aside without a descriptor when there are many.
+//! A file being written back: out of order, from many threads, and put aside without a descriptor when there
+//! are many.
 
 use std::sync::Arc;
 
@@ -13,9 +14,11 @@ use super::attributes::{Shortfall, Subject};
 use super::status::Status;
 use crate::error::Error;
 
-/// An open file under a target. It has its full length from the start, and what is not written reads as zeros.
+/// An open file under a target. It has its full length from the start, and what is not written reads as
+/// zeros.
 ///
-/// Dropped without [`FileSink::finish`] or [`FileSink::discard`], it stays as it is, readable by its owner only.
+/// Dropped without [`FileSink::finish`] or [`FileSink::discard`], it stays as it is, readable by its owner
+/// only.
 pub struct FileSink {
     pub(super) file: OwnedFd,
     pub(super) parked: Parked,
@@ -56,8 +59,8 @@ impl FileSink {
         self.parked
     }
 
-    /// Sets owner, mode and time, in this order, and closes the file; call it after the last write. What could not be
-    /// set is answered.
+    /// Sets owner, mode and time, in this order, and closes the file; call it after the last write. What
+    /// could not be set is answered.
     pub fn finish(self, meta: &Meta) -> Vec<Shortfall> {
         let subject = Subject::Open(self.file.as_fd());
         self.inside.dresser.dress(&subject, &self.parked.path, meta)

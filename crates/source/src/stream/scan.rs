@@ -1,5 +1,5 @@
-//! A stream as one file of a point. It counts only when it ended well: a command that failed leaves no content, however
-//! much it had printed, because what is missing cannot be known.
+//! A stream as one file of a point. It counts only when it ended well: a command that failed leaves no
+//! content, however much it had printed, because what is missing cannot be known.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
@@ -30,8 +30,8 @@ impl Stream {
         Stream::new(path, "standard input".to_owned(), Box::new(std::io::stdin()), None, world)
     }
 
-    /// Starts `program` (the command and its arguments), whose standard output is to be kept at `path`. Its standard
-    /// error is passed through; its standard input is empty.
+    /// Starts `program` (the command and its arguments), whose standard output is to be kept at `path`. Its
+    /// standard error is passed through; its standard input is empty.
     pub fn command(path: TreePath, program: &[OsString], world: &World) -> Result<Stream, Error> {
         let (name, arguments) =
             program.split_first().map_or((None, program), |(name, rest)| (Some(name), rest));
@@ -76,9 +76,9 @@ impl Stream {
         Ok(filled)
     }
 
-    /// Waits for the command to end and answers what is kept of the content beside its bytes: as long as what was read,
-    /// owned by this process, as old as the start of the stream. A command that failed is an error, and so is a stream
-    /// that was not read to its end; then nothing of it may be kept.
+    /// Waits for the command to end and answers what is kept of the content beside its bytes: as long as what
+    /// was read, owned by this process, as old as the start of the stream. A command that failed is an error,
+    /// and so is a stream that was not read to its end; then nothing of it may be kept.
     pub fn finish(mut self) -> Result<Meta, Error> {
         if !self.ended && self.read(&mut [0])? > 0 {
             return Err(Error::StreamUnread { from: self.from });

@@ -17,7 +17,7 @@ fn inside(dir: &Path, name: &str) -> Vec<u8> {
 
 /// Paths at and below `dir`, relative to it, in a point of several roots.
 fn below(found: &[Found], dir: &Path) -> Vec<String> {
-    let here = path(&inside(dir, "")[..].strip_suffix(b"/").unwrap());
+    let here = path(inside(dir, "").strip_suffix(b"/").unwrap());
     let start = here.as_bytes().len() + 1;
     let below = found.iter().filter(|found| found.path.starts_with(&here) && found.path != here);
     below.map(|found| String::from_utf8_lossy(&found.path.as_bytes()[start..]).into_owned()).collect()
