@@ -163,3 +163,27 @@ pub(super) fn open_quietly(at: impl AsFd, name: &[u8], flags: OFlags) -> Result<
         opened => opened,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_far_deeper_than_the_stack_is_let_go() {
+        let scope = Scope::new(PathBuf::from("/"), None);
+        let below = |parent| Folder {
+            scope: scope.clone(),
+            parent,
+            name: Box::default(),
+            follow: false,
+            inode: (0, 0),
+            open: Mutex::default(),
+        };
+        let top = Arc::new(below(None));
+        let gone = Arc::downgrade(&top);
+        let deepest = (0..1_000_000).fold(top, |parent, _| Arc::new(below(Some(parent))));
+        assert!(gone.upgrade().is_some());
+        drop(deepest);
+        assert!(gone.upgrade().is_none());
+    }
+}

@@ -52,7 +52,8 @@ impl Found {
         nanoseconds(self.meta.mtime) < before && nanoseconds(self.identity.ctime) < before
     }
 
-    /// Opens the content of a regular file: the same inode that was listed, or an error.
+    /// Opens the content of a regular file: the same inode that was listed, or an error. A new file that was given
+    /// the number of the old one passes here, but not [`Reader::changed`].
     pub fn open(&self) -> Result<Reader, Error> {
         if self.meta.kind != Kind::File {
             return Err(Error::NotAFile { path: self.folder.scope.shown(&self.path) });
