@@ -114,7 +114,8 @@ pub enum Error {
         /// What was being done.
         act: Box<Act>,
     },
-    /// The directory, bucket or container itself is not there.
+    /// The directory, bucket or container itself is not there. Where a store does not tell (S3's answer to `size`),
+    /// this is [`Error::NotFound`].
     #[error("{act}: the place itself does not exist ({detail})")]
     NoPlace {
         /// What was being done.

@@ -57,7 +57,10 @@ impl std::fmt::Debug for Environment {
     }
 }
 
-/// Opens a place with retries, limits and measures around it. Sends nothing yet, and touches no disk.
+/// Opens a place with retries, limits and measures around it. Sends nothing yet, and touches no object.
+///
+/// The timeouts of a place behind HTTP are kept by `world`: where its clock stands still, only what answers at once is
+/// in time.
 pub fn open(location: &Location, settings: &Settings, world: &World) -> Result<Arc<dyn Store>, Error> {
     Ok(open_measured(location, settings, world)?)
 }

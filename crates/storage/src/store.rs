@@ -33,8 +33,8 @@ pub trait Store: Send + Sync + Debug {
     /// Stores an object, whole and durable once this is `Ok`. Repeating it with the same bytes is harmless.
     async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error>;
 
-    /// Stores an object unless other bytes lie there ([`Error::Exists`]); the same bytes count as stored. Makes a
-    /// missing local directory, which `put` does not. Of two at the same moment one wins where the store has
+    /// Stores an object unless other bytes lie there ([`Error::Exists`]); the same bytes count as stored. A repository
+    /// begins with this: it makes a missing local directory, while `put` refuses a missing or empty one. Of two at the same moment one wins where the store has
     /// conditional writes; elsewhere at least one of them is told.
     async fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error>;
 

@@ -39,6 +39,7 @@ fn refusal(act: Box<Act>, status: StatusCode, code: &str, message: &str) -> Erro
         404 if is_missing_place(code, message) => Error::NoPlace { act, detail },
         404 => Error::NotFound { act },
         412 | 409 if act.verb == Verb::Create && !is_passing(code) => Error::Exists { act },
+        // The caller knows what was asked for, and finds out the size.
         416 => Error::OutOfRange { act, asked: 0..0, size: 0 },
         507 => Error::Full { act, detail },
         400 | 403 if code.contains("Quota") || code.contains("StorageFull") => Error::Full { act, detail },
@@ -76,7 +77,19 @@ fn unheard(act: Box<Act>, e: &object_store::Error) -> Error {
             Error::Refused { act, detail: chain(e) }
         }
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => Error::Denied { act, detail: chain(e) },
-        e => Error::Unavailable { act, detail: format!("its answer makes no sense: {}", chain(e)) },
+        e => Error::Unavailable { act, detail: format!("{SENSELESS}: {}", chain(e)) },
+    }
+}
+
+const SENSELESS: &str = "its answer makes no sense";
+
+/// Whether the range that was asked for may be what is wrong. The protocols say 416; some servers answer with another
+/// range, or with the whole object, which the library refuses to take.
+pub(super) fn doubts_the_range(e: &Error) -> bool {
+    match e {
+        Error::OutOfRange { .. } => true,
+        Error::Unavailable { detail, .. } => detail.starts_with(SENSELESS),
+        _ => false,
     }
 }
 

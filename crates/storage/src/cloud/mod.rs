@@ -87,6 +87,20 @@ impl Cloud {
         }
     }
 
+    /// Why a range was not given: the object is too small for it, or the server failed with `e`.
+    async fn beyond(&self, key: &ObjectKey, range: Range<u64>, e: Error) -> Error {
+        let act = self.act(Verb::GetRange, key);
+        match (self.size(key).await, e) {
+            (Err(e), _) => e,
+            (Ok(size), _) if range.end > size => Error::OutOfRange { act, asked: range, size },
+            (Ok(_), Error::OutOfRange { .. }) => {
+                let detail = "it refuses a range that the object has".to_owned();
+                Error::Unavailable { act, detail }
+            }
+            (Ok(_), e) => e,
+        }
+    }
+
     async fn write(&self, verb: Verb, key: &ObjectKey, bytes: &Bytes, mode: PutMode) -> Result<(), Error> {
         let payload = PutPayload::from_bytes(bytes.clone());
         let options = PutOptions { mode, ..PutOptions::default() };
@@ -167,10 +181,7 @@ impl Store for Cloud {
         }
         let options = GetOptions::new().with_range(Some(GetRange::Bounded(range.clone())));
         let answer = match self.ask(Verb::GetRange, key, options).await {
-            Err(Error::OutOfRange { act, .. }) => {
-                let size = self.size(key).await?;
-                return Err(Error::OutOfRange { act, asked: range, size });
-            }
+            Err(e) if meaning::doubts_the_range(&e) => return Err(self.beyond(key, range, e).await),
             answer => answer?,
         };
         checked_len(&range, answer.meta.size, || self.act(Verb::GetRange, key))?;
@@ -181,8 +192,8 @@ impl Store for Cloud {
         if self.tails && bytes > 0 {
             let options = GetOptions::new().with_range(Some(GetRange::Suffix(bytes)));
             match self.ask(Verb::GetTail, key, options).await {
-                // An empty object has no end that a range could begin at.
-                Err(Error::OutOfRange { .. }) => {}
+                // An empty object has no end that a range could begin at, and servers disagree on how to say it.
+                Err(e) if meaning::doubts_the_range(&e) => {}
                 answer => {
                     let answer = answer?;
                     let size = answer.meta.size;

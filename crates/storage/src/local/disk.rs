@@ -66,6 +66,10 @@ impl Disk {
         let act = || act(&self.place, verb, key);
         if existing == Existing::Compare {
             self.make_root().map_err(|(path, e)| self.failed(act(), &path, e))?;
+        } else if self.is_blank() {
+            let root = self.root.display();
+            let detail = format!("{root} is empty: nothing was created in it, or its disk is not mounted");
+            return Err(Error::NoPlace { act: act(), detail });
         }
         let path = self.path(key);
         let staged = self.stage(bytes).map_err(|(path, e)| self.failed(act(), &path, e))?;
@@ -157,6 +161,12 @@ impl Disk {
         file.take(bytes.len() as u64 + 1).read_to_end(&mut there)?;
         sync_dir(path.parent().expect("a key has a directory above it"))?;
         Ok(there == bytes)
+    }
+
+    /// Whether the root is there and nothing was ever created in it: perhaps the place where a disk is not mounted.
+    fn is_blank(&self) -> bool {
+        let entries = || fs::read_dir(&self.root);
+        !self.root.join(INCOMING).exists() && entries().is_ok_and(|mut entries| entries.next().is_none())
     }
 
     /// Makes the root and what is missing above it.

@@ -2,8 +2,8 @@
 //!
 //! A new object is written beside the tree under a hidden name, synced, moved to its name in one step, and then the
 //! directories that lead to it are synced: after a crash an object is there whole or not at all, and what was
-//! acknowledged is there. The root itself is made by `create` only. If it vanishes later (an unmounted disk), every
-//! verb says so instead of starting an empty repository on the disk beneath.
+//! acknowledged is there. A repository begins with `create`, which makes the root. If the root vanishes later, or is
+//! empty again (an unmounted disk), writing says so instead of starting a second repository on the disk beneath.
 
 mod disk;
 

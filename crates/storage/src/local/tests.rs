@@ -30,6 +30,17 @@ async fn create_makes_the_way_to_the_root_and_put_does_not() {
 }
 
 #[tokio::test]
+async fn an_empty_root_takes_nothing_but_a_creation() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Local::at(dir.path(), &World::real());
+    let refused = store.put(&key("packs/a"), Bytes::new()).await.unwrap_err();
+    assert!(matches!(&refused, Error::NoPlace { detail, .. } if detail.contains("mounted")), "{refused}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "and nothing was left there");
+    store.create(&key("format"), Bytes::new()).await.unwrap();
+    store.put(&key("packs/a"), Bytes::new()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_root_that_vanished_is_an_error_for_every_verb() {
     let dir = tempfile::tempdir().unwrap();
     let store = started(&dir).await;

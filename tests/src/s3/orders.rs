@@ -1,0 +1,151 @@
+//! What a server is told to do wrong, and the counter that deals it out.
+
+use std::sync::{Mutex, MutexGuard};
+
+use serde::{Deserialize, Serialize};
+use world::{Chance, World};
+
+use super::wire::Counts;
+
+/// What a server does with `If-Match` and `If-None-Match` of writes. Real ones do each of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conditions {
+    /// As the protocol says.
+    #[default]
+    Honoured,
+    /// 200, and the object is overwritten.
+    Ignored,
+    /// 501.
+    Refused,
+}
+
+/// Faults to order. The default is none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Orders {
+    /// Time before each answer begins, in milliseconds.
+    pub latency_ms: u64,
+    /// Bytes per second of each body, in both directions.
+    pub bytes_per_second: Option<u64>,
+    /// So many of the next requests are answered with 503, and nothing is done.
+    pub unavailable_next: u32,
+    /// So many thousandths of all requests are answered with 503, drawn from `seed`.
+    pub unavailable_per_mille: u64,
+    /// So many of the next writes are done and then answered with 500.
+    pub fail_after_next: u32,
+    /// Bodies of objects end after so many bytes, as if the line broke...
+    pub cut_after: Option<u64>,
+    /// ...this often; none is always.
+    pub cut_next: Option<u32>,
+    /// A cut body looks whole: its length is stated as what comes.
+    pub cut_quietly: bool,
+    /// So many of the next uploads are answered with 200 and not stored.
+    pub lose_next: u32,
+    /// So many of the next uploads are answered with 507.
+    pub full_next: u32,
+    /// Every signature is refused.
+    pub deny: bool,
+    /// Listings omit objects that are younger than this, in milliseconds.
+    pub list_behind_ms: u64,
+    /// What becomes of conditions.
+    pub conditions: Conditions,
+    /// Seed of all chance.
+    pub seed: u64,
+}
+
+/// Where orders are kept and faults are dealt out.
+pub(super) struct Desk {
+    state: Mutex<State>,
+    pub(super) world: World,
+}
+
+struct State {
+    orders: Orders,
+    chance: Chance,
+    counts: Counts,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("orders", &self.orders()).finish_non_exhaustive()
+    }
+}
+
+fn chance_of(orders: &Orders) -> Chance {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&orders.seed.to_le_bytes());
+    Chance::from_key(key)
+}
+
+impl Desk {
+    pub(super) fn new(orders: Orders) -> Desk {
+        let chance = chance_of(&orders);
+        let state = State { orders, chance, counts: Counts::default() };
+        Desk { state: Mutex::new(state), world: World::real() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    pub(super) fn orders(&self) -> Orders {
+        self.state().orders.clone()
+    }
+
+    /// Changes the orders; a new seed begins a new stream of chance.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Orders)) {
+        let mut state = self.state();
+        let seed = state.orders.seed;
+        change(&mut state.orders);
+        if state.orders.seed != seed {
+            state.chance = chance_of(&state.orders);
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.state().counts.clone()
+    }
+
+    pub(super) fn count(&self, add: impl FnOnce(&mut Counts)) {
+        add(&mut self.state().counts);
+    }
+
+    /// Whether this request is answered with 503.
+    pub(super) fn is_unavailable(&self) -> bool {
+        let mut state = self.state();
+        if taken(&mut state.orders.unavailable_next) {
+            return true;
+        }
+        let per_mille = state.orders.unavailable_per_mille;
+        per_mille > 0 && state.chance.below(1_000) < per_mille
+    }
+
+    pub(super) fn fails_after(&self) -> bool {
+        taken(&mut self.state().orders.fail_after_next)
+    }
+
+    pub(super) fn loses(&self) -> bool {
+        taken(&mut self.state().orders.lose_next)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        taken(&mut self.state().orders.full_next)
+    }
+
+    /// After how many bytes this body ends, if it is longer than that.
+    pub(super) fn cut(&self, len: u64) -> Option<u64> {
+        let mut state = self.state();
+        let after = state.orders.cut_after.filter(|after| *after < len)?;
+        match &mut state.orders.cut_next {
+            None => Some(after),
+            Some(left) => taken(left).then_some(after),
+        }
+    }
+}
+
+fn taken(left: &mut u32) -> bool {
+    let some = *left > 0;
+    *left = left.saturating_sub(1);
+    some
+}

@@ -1,0 +1,201 @@
+//! The HTTP side of the server: counts every request, lets it wait, refuses it, cuts its answer, as ordered, and hands
+//! everything else to the S3 protocol.
+//!
+//! Requests to `/-/` are the server's own, not S3's (no bucket can have that name): `GET /-/orders` and
+//! `PUT /-/orders` read and replace the orders as JSON, `GET /-/counts` tells what was asked.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use s3s::Body;
+use s3s::service::S3Service;
+use serde::{Deserialize, Serialize};
+
+use super::orders::{Desk, Orders};
+
+/// Requests, by what became of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// All requests of the S3 protocol.
+    pub requests: u64,
+    /// Of these, `PUT` and `POST`.
+    pub writes: u64,
+    /// `GET` and `HEAD`.
+    pub reads: u64,
+    /// `DELETE`.
+    pub deletes: u64,
+    /// Requests that were refused or spoiled on order.
+    pub spoiled: u64,
+    /// Uploads that carried a checksum beside their signature.
+    pub with_checksum: u64,
+}
+
+pub(super) struct Wire {
+    pub(super) service: S3Service,
+    pub(super) desk: std::sync::Arc<Desk>,
+}
+
+type Answer = Response<Body>;
+
+impl Wire {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, s3s::HttpError> {
+        if request.uri().path().starts_with("/-/") {
+            return Ok(self.own(request).await);
+        }
+        self.count(&request);
+        let orders = self.desk.orders();
+        self.wait(Duration::from_millis(orders.latency_ms)).await;
+        if orders.deny {
+            self.spoiled();
+            return Ok(
+                drained(request, refusal(403, "InvalidAccessKeyId", "The key is refused on order.")).await
+            );
+        }
+        if self.desk.is_unavailable() {
+            self.spoiled();
+            return Ok(drained(request, refusal(503, "SlowDown", "Busy on order.")).await);
+        }
+        let (upload, rate) = (length(request.headers()), orders.bytes_per_second);
+        self.wait(duration(upload, rate)).await;
+        let reads_object = request.method() == Method::GET && is_object(request.uri().path());
+        let writes = request.method() != Method::GET && request.method() != Method::HEAD;
+        let answer = hyper::service::Service::call(&self.service, request).await?;
+        if writes && self.desk.fails_after() {
+            self.spoiled();
+            return Ok(refusal(500, "InternalError", "Done, but failed on order."));
+        }
+        Ok(if reads_object { self.sent(answer, &orders).await } else { answer })
+    }
+
+    fn count(&self, request: &Request<Incoming>) {
+        let checksum = request.headers().contains_key("x-amz-checksum-crc64nvme");
+        let method = request.method().clone();
+        self.desk.count(|counts| {
+            counts.requests += 1;
+            counts.with_checksum += u64::from(checksum);
+            match method {
+                Method::GET | Method::HEAD => counts.reads += 1,
+                Method::DELETE => counts.deletes += 1,
+                _ => counts.writes += 1,
+            }
+        });
+    }
+
+    fn spoiled(&self) {
+        self.desk.count(|counts| counts.spoiled += 1);
+    }
+
+    async fn wait(&self, time: Duration) {
+        if !time.is_zero() {
+            self.desk.world.sleep(time).await;
+        }
+    }
+
+    /// The body of an object, cut and slowed down as ordered.
+    async fn sent(&self, answer: Answer, orders: &Orders) -> Answer {
+        let len = length(answer.headers());
+        let cut = if answer.status().is_success() { self.desk.cut(len) } else { None };
+        if cut.is_none() && orders.bytes_per_second.is_none() {
+            return answer;
+        }
+        if cut.is_some() {
+            self.spoiled();
+        }
+        let (mut parts, body) = answer.into_parts();
+        let Ok(whole) = BodyExt::collect(body).await else { return refusal(500, "InternalError", "no body") };
+        let whole = whole.to_bytes();
+        let sent = whole.slice(..cut.map_or(whole.len(), |after| after as usize));
+        let broken = cut.is_some() && !orders.cut_quietly;
+        if cut.is_some() && orders.cut_quietly {
+            parts.headers.insert(header::CONTENT_LENGTH, sent.len().into());
+        }
+        Response::from_parts(parts, self.paced(sent, orders.bytes_per_second, broken))
+    }
+
+    /// A body in small steps; a broken one ends with an error, which hangs up the connection.
+    fn paced(&self, bytes: Bytes, rate: Option<u64>, broken: bool) -> Body {
+        const STEP_BYTES: usize = 64 * 1024;
+        let steps = bytes.len().div_ceil(STEP_BYTES);
+        let step = move |n: usize| bytes.slice(n * STEP_BYTES..bytes.len().min((n + 1) * STEP_BYTES));
+        let world = self.desk.world.clone();
+        let frames = stream::iter(0..steps).map(step).then(move |bytes| {
+            let (world, time) = (world.clone(), duration(bytes.len() as u64, rate));
+            async move {
+                if !time.is_zero() {
+                    world.sleep(time).await;
+                }
+                Ok(Frame::data(bytes))
+            }
+        });
+        let world = self.desk.world.clone();
+        let end = stream::iter(broken.then_some(())).then(move |()| {
+            // What was sent so far leaves first; else the client would see no answer instead of half of one.
+            let flushed = world.sleep(Duration::from_millis(20));
+            async move {
+                flushed.await;
+                Err(std::io::Error::other("cut on order"))
+            }
+        });
+        Body::http_body_unsync(StreamBody::new(frames.chain(end)))
+    }
+
+    /// A request to the server itself.
+    async fn own(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path().to_owned();
+        match (request.method().as_str(), path.as_str()) {
+            ("GET", "/-/orders") => json(&self.desk.orders()),
+            ("GET", "/-/counts") => json(&self.desk.counts()),
+            ("PUT" | "POST", "/-/orders") => {
+                let body = request.into_body().collect().await.map(|whole| whole.to_bytes());
+                match body.map(|body| serde_json::from_slice::<Orders>(&body)) {
+                    Ok(Ok(orders)) => {
+                        self.desk.change(|old| *old = orders);
+                        json(&self.desk.orders())
+                    }
+                    Ok(Err(e)) => refusal(400, "InvalidRequest", &e.to_string()),
+                    Err(e) => refusal(400, "IncompleteBody", &e.to_string()),
+                }
+            }
+            _ => refusal(404, "NoSuchPath", "/-/orders and /-/counts are there"),
+        }
+    }
+}
+
+/// Reads a request to its end before it is refused, as servers do: a client that still sends would see no answer.
+async fn drained(request: Request<Incoming>, answer: Answer) -> Answer {
+    let mut body = request.into_body().into_data_stream();
+    while let Ok(Some(_)) = body.try_next().await {}
+    answer
+}
+
+fn is_object(path: &str) -> bool {
+    path.trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty())
+}
+
+fn length(headers: &http::HeaderMap) -> u64 {
+    let value = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+fn duration(bytes: u64, rate: Option<u64>) -> Duration {
+    rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64))
+}
+
+fn json(value: &impl Serialize) -> Answer {
+    let text = serde_json::to_string(value).expect("plain values are JSON");
+    let mut answer = Response::new(Body::from(text));
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn refusal(status: u16, code: &str, message: &str) -> Answer {
+    let text =
+        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>");
+    let mut answer = Response::new(Body::from(text));
+    *answer.status_mut() = StatusCode::from_u16(status).expect("the statuses here are real ones");
+    answer
+}
