@@ -1,16 +1,28 @@
 //! How data is found once, kept, proven and safely deleted.
 //!
 //! A repository is sealed write-once objects; its history is one signed log per session; everything else is a fold of
-//! those logs. `Repo` opens one and reads; `Writer` is the only way to add; nothing here can delete a pack.
+//! those logs. [`Repo`] opens one and reads; [`Writer`] is the only way to add; nothing here can delete a pack.
 
+mod catalog;
 mod error;
 mod fold;
+mod index;
 mod io;
 pub mod layout;
 mod log;
 pub mod protocol;
+mod reader;
+mod repo;
+mod session;
+mod state;
+mod writer;
 
+pub use catalog::{Catalog, Opened};
 pub use error::Error;
 pub use fold::{Finding, Fold, PackRecord, PointRecord, RunRecord};
 pub use io::{Io, Uploads};
 pub use log::{BadEntry, Log, LogEntry, Refreshed};
+pub use reader::{GRID, OpenPack, Reader, Scratch, widen};
+pub use repo::{Opening, Repo, Secret};
+pub use state::{State, write_whole};
+pub use writer::{Found, Reuse, Style, Worker, Writer};

@@ -1,7 +1,9 @@
-//! What can go wrong between us and a place, told so that a caller knows what to do and a person knows what happened.
+//! What can go wrong between us and a place, told so that a caller knows what to do and a person knows what
+//! happened.
 //!
 //! Every variant that comes from a store begins with the act: what was done to which object where, as in
-//! `read packs/7f/7f3a in s3://backups/prod`. Variants differ where a caller or a person would act differently.
+//! `read packs/7f/7f3a in s3://backups/prod`. Variants differ where a caller or a person would act
+//! differently.
 
 use std::fmt;
 use std::ops::Range;
@@ -114,8 +116,8 @@ pub enum Error {
         /// What was being done.
         act: Box<Act>,
     },
-    /// The directory, bucket or container itself is not there. Where a store does not tell (S3's answer to `size`),
-    /// this is [`Error::NotFound`].
+    /// The directory, bucket or container itself is not there. Where a store does not tell (S3's answer to
+    /// `size`), this is [`Error::NotFound`].
     #[error("{act}: the place itself does not exist ({detail})")]
     NoPlace {
         /// What was being done.

@@ -1,8 +1,8 @@
 //! Names of objects, checked once where they are made.
 //!
-//! A key is what every store we know takes without escaping, folding case or normalising: components of
-//! `a-z 0-9 . _ -` joined by `/`. A component does not begin with a dot, so neither `..` nor the hidden names that a
-//! local store needs for itself can be spelled.
+//! A key is what every store we know takes without escaping, folding case or normalising: components of `a-z
+//! 0-9 . _ -` joined by `/`. A component does not begin with a dot, so neither `..` nor the hidden names that
+//! a local store needs for itself can be spelled.
 
 use std::fmt;
 

@@ -1,9 +1,10 @@
 //! How an object reaches a durable place, and comes back.
 //!
-//! An object is a name and bytes; this crate never looks inside. A place is a local directory, a bucket of S3 or of a
-//! store that speaks its protocol, of Google Cloud Storage or Azure. All are one trait, [`Store`], and so is everything
-//! around them. What `put` acknowledged is durable and whole; what comes back is as long as it was said to be; a listing
-//! is complete or an error. Whether the bytes are the right ones is for the caller to prove.
+//! An object is a name and bytes; this crate never looks inside. A place is a local directory, a bucket of S3
+//! or of a store that speaks its protocol, of Google Cloud Storage or Azure. All are one trait, [`Store`],
+//! and so is everything around them. What `put` acknowledged is durable and whole; what comes back is as long
+//! as it was said to be; a listing is complete or an error. Whether the bytes are the right ones is for the
+//! caller to prove.
 
 mod cloud;
 mod error;

@@ -1,8 +1,8 @@
-//! The name of a place, as people type it: a path or a URL. Parsed once, here; what it cannot mean is refused with what
-//! it could have been.
+//! The name of a place, as people type it: a path or a URL. Parsed once, here; what it cannot mean is refused
+//! with what it could have been.
 //!
-//! A location never holds a secret, so it may be shown, logged and signed. One that was typed with a secret in it
-//! (`s3://key:secret@bucket`) is refused without repeating it.
+//! A location never holds a secret, so it may be shown, logged and signed. One that was typed with a secret
+//! in it (`s3://key:secret@bucket`) is refused without repeating it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -58,8 +58,8 @@ impl From<PathBuf> for Location {
     }
 }
 
-const ACCEPTED: &str = "a path, file:///path, s3://bucket/prefix?endpoint=http://host:port&region=r, gs://bucket/prefix or \
-                        az://container/prefix?account=a is accepted";
+const ACCEPTED: &str = "a path, file:///path, s3://bucket/prefix?endpoint=http://host:port&region=r, \
+                        gs://bucket/prefix or az://container/prefix?account=a is accepted";
 
 impl FromStr for Location {
     type Err = Error;

@@ -1,5 +1,5 @@
-//! How places are opened: the network, its limits, and the environment that credentials come from; and the one function
-//! that opens them.
+//! How places are opened: the network, its limits, and the environment that credentials come from; and the
+//! one function that opens them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,13 +59,14 @@ impl std::fmt::Debug for Environment {
 
 /// Opens a place with retries, limits and measures around it. Sends nothing yet, and touches no object.
 ///
-/// The timeouts of a place behind HTTP are kept by `world`: where its clock stands still, only what answers at once is
-/// in time.
+/// The timeouts of a place behind HTTP are kept by `world`: where its clock stands still, only what answers
+/// at once is in time.
 pub fn open(location: &Location, settings: &Settings, world: &World) -> Result<Arc<dyn Store>, Error> {
     Ok(open_measured(location, settings, world)?)
 }
 
-/// As [`open`], keeping hold of the measures. Each measured call includes its retries and its waiting for a limit.
+/// As [`open`], keeping hold of the measures. Each measured call includes its retries and its waiting for a
+/// limit.
 pub fn open_measured(
     location: &Location,
     settings: &Settings,

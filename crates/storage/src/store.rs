@@ -1,8 +1,8 @@
 //! The trait that every place of objects has, and nothing more than the repository needs.
 //!
-//! Objects are write-once and their names unique. So an overwrite only ever repeats the same bytes, every verb may be
-//! tried again after a failure, and no verb rests on conditional writes. The one exception is `create`, which looks
-//! before and after.
+//! Objects are write-once and their names unique. So an overwrite only ever repeats the same bytes, every
+//! verb may be tried again after a failure, and no verb rests on conditional writes. The one exception is
+//! `create`, which looks before and after.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -33,16 +33,17 @@ pub trait Store: Send + Sync + Debug {
     /// Stores an object, whole and durable once this is `Ok`. Repeating it with the same bytes is harmless.
     async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error>;
 
-    /// Stores an object unless other bytes lie there ([`Error::Exists`]); the same bytes count as stored. A repository
-    /// begins with this: it makes a missing local directory, while `put` refuses a missing or empty one. Of two at the same moment one wins where the store has
-    /// conditional writes; elsewhere at least one of them is told.
+    /// Stores an object unless other bytes lie there ([`Error::Exists`]); the same bytes count as stored. A
+    /// repository begins with this: it makes a missing local directory, while `put` refuses a missing or
+    /// empty one. Of two at the same moment one wins where the store has conditional writes; elsewhere at
+    /// least one of them is told.
     async fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error>;
 
     /// The whole object, exactly as long as the store says it is.
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, Error>;
 
-    /// Exactly these bytes of the object; [`Error::OutOfRange`] if it does not have them all. An empty range asks
-    /// nothing of the store and is always empty.
+    /// Exactly these bytes of the object; [`Error::OutOfRange`] if it does not have them all. An empty range
+    /// asks nothing of the store and is always empty.
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, Error>;
 
     /// The last `bytes` bytes of the object, or all of a smaller one, and the object's size.
@@ -51,8 +52,8 @@ pub trait Store: Send + Sync + Debug {
     /// The size of the object in bytes.
     async fn size(&self, key: &ObjectKey) -> Result<u64, Error>;
 
-    /// All objects beneath `prefix`, sorted by key. Complete, or an error: never empty because a place is missing.
-    /// Names that no [`ObjectKey`] can have are not ours and are left out.
+    /// All objects beneath `prefix`, sorted by key. Complete, or an error: never empty because a place is
+    /// missing. Names that no [`ObjectKey`] can have are not ours and are left out.
     async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<Listed>, Error>;
 
     /// Removes an object; gone once this is `Ok`, also if it was gone before.

@@ -1,8 +1,8 @@
-//! What every store must do, as one suite that each of them runs: the local one, the one in memory, S3 over real HTTP,
-//! and every wrapper around any of them.
+//! What every store must do, as one suite that each of them runs: the local one, the one in memory, S3 over
+//! real HTTP, and every wrapper around any of them.
 //!
-//! It writes beneath `suite/` and removes what it wrote. A finding says what was promised and what happened instead, so
-//! the suite can also judge a server that nobody has tried before.
+//! It writes beneath `suite/` and removes what it wrote. A finding says what was promised and what happened
+//! instead, so the suite can also judge a server that nobody has tried before.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -70,8 +70,8 @@ pub async fn assert_kept(store: &dyn Store) {
     assert!(broken.is_empty(), "{} breaks promises:\n{}", store.place(), broken.join("\n"));
 }
 
-/// Of eight creations of different objects under one name at the same moment exactly one wins. Kept apart, because a
-/// store without conditional writes cannot promise it; we only ever strengthen with it.
+/// Of eight creations of different objects under one name at the same moment exactly one wins. Kept apart,
+/// because a store without conditional writes cannot promise it; we only ever strengthen with it.
 pub async fn one_creation_wins(store: &dyn Store) -> Result<(), String> {
     let raced = key("raced")?;
     let contents: Vec<Bytes> = (0..8).map(|n| Bytes::from(vec![n; 100])).collect();

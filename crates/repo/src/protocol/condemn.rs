@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::fold::{Fold, Folded, Folding};
+use super::fold::{Fold, Folded, Folding, Scope};
 use super::object::{Effect, Ids, List, Object, Reply};
 use super::rules::{Rule, Rules};
 use super::view::Sweeps;
@@ -54,7 +54,7 @@ impl<I: Ids> Condemn<I> {
         match (self.phase.clone(), reply) {
             (Phase::Packs, Reply::Packs(packs)) => {
                 self.listed = (*packs).clone();
-                let (fold, next) = Fold::begin(self.rules, None);
+                let (fold, next) = Fold::begin(self.rules, Scope { condemned: None, objects: false }, None);
                 self.fold(fold, next)
             }
             (Phase::Folding(mut fold), reply) => {
@@ -80,7 +80,8 @@ impl<I: Ids> Condemn<I> {
 
     fn choose(&mut self, folded: &Folded<I>, sweeps: &Sweeps<I>) -> Effect<I, Condemned<I>> {
         self.listed.retain(|pack| !sweeps.is_condemned(pack));
-        let kept: BTreeSet<I::Pack> = folded.needed.iter().filter_map(|frame| self.keeper(folded, frame)).collect();
+        let kept: BTreeSet<I::Pack> =
+            folded.needed.iter().filter_map(|frame| self.keeper(folded, frame)).collect();
         let unneeded = self.listed.iter().filter(|pack| !kept.contains(*pack) && self.is_ripe(folded, pack));
         let repacked = self.repack.intersection(&self.listed);
         self.chosen = unneeded.chain(repacked).cloned().collect();
@@ -94,7 +95,10 @@ impl<I: Ids> Condemn<I> {
     /// The one place of the frame that stays.
     fn keeper(&self, folded: &Folded<I>, frame: &I::Frame) -> Option<I::Pack> {
         let places = folded.logs.places(frame);
-        places.into_iter().find(|p| self.listed.contains(p) && !folded.logs.is_hearsay(frame, p))
+        let logs = &folded.logs;
+        places
+            .into_iter()
+            .find(|p| self.listed.contains(p) && !logs.is_hearsay(frame, p) && !logs.is_absent(p))
     }
 
     fn is_ripe(&self, folded: &Folded<I>, pack: &I::Pack) -> bool {

@@ -10,10 +10,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::fold::{Fold, Folded, Folding};
+use super::fold::{Fold, Folded, Folding, Scope};
 use super::object::{Effect, Entry, EntryId, Fact, Ids, List, Name, Object, Reply, SessionObject};
 use super::rules::{Rule, Rules};
 use super::view::{Logs, Sessions, Standing, Sweeps};
+
+/// What a finishing sweep may delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tidy {
+    /// Condemned packs.
+    Packs,
+    /// Condemned packs, and the objects of sessions that are over.
+    PacksAndSessions,
+}
 
 /// How it went.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +66,7 @@ struct Plan<I: Ids> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finish<I: Ids> {
     rules: Rules,
+    tidy: Tidy,
     sweeps: Arc<Sweeps<I>>,
     waiting: BTreeSet<I::Session>,
     held: Option<I::Session>,
@@ -70,9 +80,10 @@ pub struct Finish<I: Ids> {
 
 impl<I: Ids> Finish<I> {
     /// Finishes everything condemned so far; also the first effect.
-    pub fn begin(rules: Rules) -> (Self, Effect<I, Finished<I>>) {
+    pub fn begin(rules: Rules, tidy: Tidy) -> (Self, Effect<I, Finished<I>>) {
         let mut finish = Self {
             rules,
+            tidy,
             sweeps: Arc::default(),
             waiting: BTreeSet::new(),
             held: None,
@@ -112,7 +123,9 @@ impl<I: Ids> Finish<I> {
             (Phase::NewSession, Reply::Session(session)) => self.open(session),
             (Phase::Opening, Reply::Done) => self.opened(),
             (Phase::Sessions, Reply::Sessions(sessions)) => self.take_sessions(&sessions),
-            (Phase::WaitingLogs, Reply::Logs(logs)) => self.enter(Phase::WaitingSessions(logs), List::Sessions),
+            (Phase::WaitingLogs, Reply::Logs(logs)) => {
+                self.enter(Phase::WaitingSessions(logs), List::Sessions)
+            }
             (Phase::WaitingSessions(logs), Reply::Sessions(sessions)) => self.poll(&logs, &sessions),
             (Phase::Folding(mut fold), reply) => {
                 let next = fold.step(reply);
@@ -150,7 +163,8 @@ impl<I: Ids> Finish<I> {
     }
 
     fn take_sessions(&mut self, sessions: &Sessions<I>) -> Effect<I, Finished<I>> {
-        let others = sessions.iter().filter(|(s, standing)| Some(*s) != self.held.as_ref() && !self.covered(standing));
+        let others =
+            sessions.iter().filter(|(s, standing)| Some(*s) != self.held.as_ref() && !self.covered(standing));
         self.waiting = others.map(|(session, _)| session.clone()).collect();
         if !self.rules.keep(Rule::FinishFoldsAfterWaiting) {
             return self.begin_fold();
@@ -187,7 +201,9 @@ impl<I: Ids> Finish<I> {
     }
 
     fn begin_fold(&mut self) -> Effect<I, Finished<I>> {
-        let (fold, next) = Fold::begin(self.rules, self.seen.clone());
+        let objects = self.tidy == Tidy::PacksAndSessions;
+        let scope = Scope { condemned: Some(self.sweeps.clone()), objects };
+        let (fold, next) = Fold::begin(self.rules, scope, self.seen.clone());
         self.fold(fold, next)
     }
 
@@ -207,8 +223,13 @@ impl<I: Ids> Finish<I> {
         let packs = self.sweeps.packs().into_iter().map(Name::Pack);
         let sessions = folded.objects_over.iter().cloned().map(Name::Session);
         let delete = packs.chain(sessions).collect();
-        let mut plan =
-            Plan { check: BTreeMap::new(), copy: BTreeMap::new(), delete, moved: BTreeMap::new(), fold_again: false };
+        let mut plan = Plan {
+            check: BTreeMap::new(),
+            copy: BTreeMap::new(),
+            delete,
+            moved: BTreeMap::new(),
+            fold_again: false,
+        };
         for frame in &folded.needed {
             self.provide(folded, frame, &mut plan);
         }
@@ -216,20 +237,12 @@ impl<I: Ids> Finish<I> {
         self.check_next()
     }
 
-    /// Plans what keeps one needed frame.
+    /// Plans what keeps one needed frame that has no place that counts: places by hearsay are checked, and
+    /// unless one of them holds the frame, it is copied.
     fn provide(&mut self, folded: &Folded<I>, frame: &I::Frame, plan: &mut Plan<I>) {
         let places = folded.logs.places(frame);
-        let counting = |pack: &&I::Pack| {
-            !self.sweeps.is_condemned(pack) || !self.rules.keep(Rule::CondemnedIsNoPlace)
-        };
-        let hearsay = |pack: &I::Pack| {
-            self.rules.keep(Rule::MovedIsTrustedOrChecked) && folded.logs.is_hearsay(frame, pack)
-        };
-        let good: Vec<&I::Pack> = places.iter().filter(counting).collect();
-        if good.iter().any(|pack| !hearsay(pack)) {
-            return;
-        }
-        for pack in good {
+        let may_count = |pack: &&I::Pack| !self.sweeps.is_condemned(pack) && !folded.logs.is_absent(pack);
+        for pack in places.iter().filter(may_count) {
             plan.check.entry(pack.clone()).or_default().insert(frame.clone());
         }
         if self.tried.get(frame).is_some_and(|tried| places.is_subset(tried)) {

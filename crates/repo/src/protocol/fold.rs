@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::object::{Effect, Ids, List, Reply};
 use super::rules::{Rule, Rules};
-use super::view::{Logs, Sessions};
+use super::view::{Logs, Sessions, Sweeps};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Stage<I: Ids> {
@@ -20,10 +20,21 @@ enum Stage<I: Ids> {
     LogsAtLast { sessions: Arc<Sessions<I>> },
 }
 
+/// What a fold is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Scope<I: Ids> {
+    /// Only frames are wanted that have no place outside these parts: a place that they do not condemn stays,
+    /// as far as they are concerned. Without parts, every needed frame.
+    pub(crate) condemned: Option<Arc<Sweeps<I>>>,
+    /// Objects of sessions that are over are wanted.
+    pub(crate) objects: bool,
+}
+
 /// A fold under way. It keeps only what the end needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Fold<I: Ids> {
     rules: Rules,
+    scope: Scope<I>,
     stage: Stage<I>,
     needed: BTreeSet<I::Frame>,
     over: BTreeSet<I::Session>,
@@ -35,7 +46,8 @@ pub(crate) struct Fold<I: Ids> {
 /// What a fold says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Folded<I: Ids> {
-    /// Frames under live points and under roots of running sessions.
+    /// Frames under live points and under roots of running sessions; where parts are given, only those
+    /// without a place that counts.
     pub(crate) needed: BTreeSet<I::Frame>,
     /// Sessions with objects that nobody will ask for again.
     pub(crate) objects_over: BTreeSet<I::Session>,
@@ -65,10 +77,12 @@ impl<I: Ids> Folding<I> {
 
 impl<I: Ids> Fold<I> {
     /// A fold that starts with nothing. `seen` is for the model: what an offset listing would build upon.
-    pub(crate) fn begin(rules: Rules, seen: Option<Arc<Logs<I>>>) -> (Self, Folding<I>) {
-        let stage = if rules.keep(Rule::LogsBeforeSessions) { Stage::Logs } else { Stage::Sessions { first: None } };
+    pub(crate) fn begin(rules: Rules, scope: Scope<I>, seen: Option<Arc<Logs<I>>>) -> (Self, Folding<I>) {
+        let stage =
+            if rules.keep(Rule::LogsBeforeSessions) { Stage::Logs } else { Stage::Sessions { first: None } };
         let fold = Self {
             rules,
+            scope,
             stage,
             needed: BTreeSet::new(),
             over: BTreeSet::new(),
@@ -145,24 +159,44 @@ impl<I: Ids> Fold<I> {
 
     fn finish(&mut self, logs: Arc<Logs<I>>) -> Folding<I> {
         self.count(&logs);
-        let under = self.roots.iter().filter_map(|root| logs.point(root)).flat_map(|c| c.frames.iter().cloned());
-        let needed = self.needed.iter().cloned().chain(under).collect();
+        let roots = std::mem::take(&mut self.roots);
+        for committed in roots.iter().filter_map(|root| logs.point(root)) {
+            self.need(&logs, &committed.frames);
+        }
+        let mut needed = std::mem::take(&mut self.needed);
+        needed.retain(|frame| self.wants_place(&logs, frame));
         Folding::Folded(Folded { needed, objects_over: self.objects_over.clone(), logs })
     }
 
+    fn need(&mut self, logs: &Logs<I>, frames: &BTreeSet<I::Frame>) {
+        let wanting: Vec<_> = frames.iter().filter(|frame| self.wants_place(logs, frame)).cloned().collect();
+        self.needed.extend(wanting);
+    }
+
+    fn wants_place(&self, logs: &Logs<I>, frame: &I::Frame) -> bool {
+        let Some(sweeps) = &self.scope.condemned else { return true };
+        let counts = |pack: &I::Pack| {
+            let condemned = sweeps.is_condemned(pack) && self.rules.keep(Rule::CondemnedIsNoPlace);
+            let trusted = !logs.is_hearsay(frame, pack) || !self.rules.keep(Rule::MovedIsTrustedOrChecked);
+            !condemned && trusted && !logs.is_absent(pack)
+        };
+        !logs.places(frame).iter().any(counts)
+    }
+
     fn count(&mut self, logs: &Logs<I>) {
-        let live = logs.points().filter(|(point, committed)| {
-            let voids = !self.rules.keep(Rule::ExpiryVoidsNothing);
-            logs.is_live(point) && !(voids && logs.is_expired(&committed.entry.session))
-        });
-        self.needed.extend(live.flat_map(|(_, committed)| committed.frames.iter().cloned()));
+        let voids = !self.rules.keep(Rule::ExpiryVoidsNothing);
+        for (point, committed) in logs.points() {
+            if logs.is_live(point) && !(voids && logs.is_expired(&committed.entry.session)) {
+                self.need(logs, &committed.frames);
+            }
+        }
         self.over.extend(logs.sessions_over());
     }
 
     fn count_sessions(&mut self, sessions: &Sessions<I>) {
         for (session, standing) in sessions.iter() {
             let over = self.over.contains(session);
-            if over || !self.rules.keep(Rule::SessionObjectsUntilEnd) {
+            if self.scope.objects && (over || !self.rules.keep(Rule::SessionObjectsUntilEnd)) {
                 self.objects_over.insert(session.clone());
             }
             if !over && self.rules.keep(Rule::RootsAreNeeded) {

@@ -14,16 +14,20 @@ mod expiry;
 mod finish;
 mod fold;
 mod object;
+mod replicate;
 mod restore;
 mod retention;
 mod rules;
 mod session;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use condemn::{Condemn, Condemned};
 pub use expiry::{Silence, expire};
-pub use finish::{Finish, Finished};
+pub use finish::{Finish, Finished, Tidy};
 pub use object::{Effect, Entry, EntryId, Fact, Id, Ids, List, Name, Object, Reply, SessionObject};
+pub use replicate::{Asked, End, Replicate, Replicated, is_acknowledged, may_feed};
 pub use restore::{Restore, Restored};
 pub use retention::{Act, Revive, Revived, forget};
 pub use rules::{Rule, Rules};

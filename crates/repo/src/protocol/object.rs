@@ -102,6 +102,11 @@ pub enum Fact<I: Ids> {
         /// Where a copy lies.
         pack: I::Pack,
     },
+    /// These packs, which an entry of another region's chain brings, are not counted on here.
+    Absent {
+        /// The packs.
+        packs: BTreeSet<I::Pack>,
+    },
     /// A sweeper saw nothing of the session for too long.
     Expired {
         /// The silent session.
@@ -156,6 +161,8 @@ pub enum List<I: Ids> {
         /// Only entries with greater names.
         after: Option<EntryId<I>>,
     },
+    /// All log entries as they are, for replication.
+    Entries,
     /// All session objects.
     Sessions,
     /// All condemned parts.
@@ -195,6 +202,11 @@ pub enum Effect<I: Ids, Outcome> {
         /// Frames and where they may be found.
         frames: BTreeMap<I::Frame, BTreeSet<I::Pack>>,
     },
+    /// Copy the pack from the source of a replication, under its name; nothing is written if it is there.
+    Mirror {
+        /// The pack.
+        pack: I::Pack,
+    },
     /// Read these frames in the pack through a different connection and compare.
     ReadBack {
         /// The pack.
@@ -219,6 +231,7 @@ impl<I: Ids, Outcome> Effect<I, Outcome> {
             Effect::Read { frame, pack } => Effect::Read { frame, pack },
             Effect::StoreAgain(frames) => Effect::StoreAgain(frames),
             Effect::Copy { session, frames } => Effect::Copy { session, frames },
+            Effect::Mirror { pack } => Effect::Mirror { pack },
             Effect::ReadBack { pack, frames } => Effect::ReadBack { pack, frames },
             Effect::Delete(name) => Effect::Delete(name),
             Effect::NewSession => Effect::NewSession,
@@ -232,6 +245,8 @@ impl<I: Ids, Outcome> Effect<I, Outcome> {
 pub enum Reply<I: Ids> {
     /// To `List::Logs`.
     Logs(Arc<Logs<I>>),
+    /// To `List::Entries`.
+    Entries(Arc<BTreeSet<Entry<I>>>),
     /// To `List::Sessions`.
     Sessions(Arc<Sessions<I>>),
     /// To `List::Sweeps`.
@@ -244,9 +259,9 @@ pub enum Reply<I: Ids> {
     Held(bool),
     /// To `StoreAgain`: the frames that now carry the content.
     Stored(BTreeMap<I::Frame, I::Frame>),
-    /// To `Copy`: the new pack (none if nothing was found) and the frames in it; the others had vanished.
+    /// To `Copy` and `Mirror`: the pack (none if nothing was found) and the frames in it; the others had vanished.
     Copied {
-        /// The pack that was written.
+        /// The pack that holds them.
         pack: Option<I::Pack>,
         /// The frames that it holds.
         frames: BTreeSet<I::Frame>,

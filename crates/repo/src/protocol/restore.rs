@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::object::{Effect, Ids, List, Reply};
-use super::rules::Rules;
+use super::rules::{Rule, Rules};
 use super::session::{Arrived, Session};
 use super::view::Logs;
 
@@ -36,6 +36,7 @@ enum Phase<I: Ids> {
 /// One restore.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Restore<I: Ids> {
+    rules: Rules,
     session: Session<I>,
     point: I::Point,
     left: BTreeSet<I::Frame>,
@@ -50,6 +51,7 @@ impl<I: Ids> Restore<I> {
     pub fn begin(rules: Rules, id: I::Session, point: I::Point) -> (Self, Effect<I, Restored<I>>) {
         let (session, effect) = Session::open(rules, id, BTreeSet::from([point.clone()]), true);
         let restore = Self {
+            rules,
             session,
             point,
             left: BTreeSet::new(),
@@ -69,7 +71,7 @@ impl<I: Ids> Restore<I> {
     /// Takes the reply to the outstanding effect.
     pub fn step(&mut self, reply: Reply<I>) -> Effect<I, Restored<I>> {
         match (self.phase.clone(), reply) {
-            (Phase::Reading { frame, .. }, Reply::Held(true)) => self.next(&frame),
+            (Phase::Reading { .. }, Reply::Held(true)) => self.begin_frame(),
             (Phase::Reading { frame, untried }, Reply::Held(false)) => self.try_place(frame, untried),
             (Phase::LookingAgain { frame }, Reply::Logs(logs)) => self.look(frame, logs),
             (Phase::Opening | Phase::Ending(_), reply) => self.step_session(reply),
@@ -113,10 +115,6 @@ impl<I: Ids> Restore<I> {
         }
     }
 
-    fn next(&mut self, _done: &I::Frame) -> Effect<I, Restored<I>> {
-        self.begin_frame()
-    }
-
     fn try_place(&mut self, frame: I::Frame, mut untried: BTreeSet<I::Pack>) -> Effect<I, Restored<I>> {
         match untried.pop_first() {
             Some(pack) => {
@@ -124,21 +122,23 @@ impl<I: Ids> Restore<I> {
                 self.phase = Phase::Reading { frame: frame.clone(), untried };
                 Effect::Read { frame, pack }
             }
-            None => {
+            None if self.rules.keep(Rule::RestoreLooksAgain) => {
                 self.phase = Phase::LookingAgain { frame };
                 Effect::List(List::logs())
             }
+            None => self.report(frame),
         }
+    }
+
+    fn report(&mut self, frame: I::Frame) -> Effect<I, Restored<I>> {
+        self.damaged.insert(frame);
+        self.begin_frame()
     }
 
     fn look(&mut self, frame: I::Frame, logs: std::sync::Arc<Logs<I>>) -> Effect<I, Restored<I>> {
         let new: BTreeSet<_> = logs.places(&frame).difference(&self.tried).cloned().collect();
         self.logs = Some(logs);
-        if new.is_empty() {
-            self.damaged.insert(frame);
-            return self.begin_frame();
-        }
-        self.try_place(frame, new)
+        if new.is_empty() { self.report(frame) } else { self.try_place(frame, new) }
     }
 
     fn end(&mut self, outcome: Restored<I>) -> Effect<I, Restored<I>> {

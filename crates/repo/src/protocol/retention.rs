@@ -84,7 +84,9 @@ impl<I: Ids> Revive<I> {
 
     fn pass(&mut self, effect: Effect<I, Arrived<I>>) -> Effect<I, Revived> {
         match effect {
-            Effect::Put(Object::Session(_)) if !self.rules.keep(Rule::ReviveInSession) => self.step(Reply::Done),
+            Effect::Put(Object::Session(_)) if !self.rules.keep(Rule::ReviveInSession) => {
+                self.step(Reply::Done)
+            }
             Effect::Done(arrived) => self.arrived(arrived),
             other => other.map(|_| Revived::Failed),
         }

@@ -10,9 +10,11 @@
 pub enum Rule {
     /// A session object is written before its session reads the region.
     SessionBeforeReading,
-    /// A root counts only if it is live and acknowledged in a fold read after the session object was
-    /// written, or if its whole closure has uncondemned places there; otherwise the session gives it up.
+    /// A root counts only if it is live in a fold read after the session object was written, or if its whole
+    /// closure has uncondemned places there; otherwise the session gives it up.
     RootsAreChecked,
+    /// A live root is taken unchecked only if its writer is known to have acknowledged it.
+    RootsAreAcknowledged,
     /// What is reused without a check lies under a root that the session object names.
     BasisIsRoot,
     /// Any other reference needs a place that the fold shows.
@@ -63,25 +65,30 @@ pub enum Rule {
     MovedIsTrustedOrChecked,
     /// A session object is deleted only when its end or expiry was in the fold.
     SessionObjectsUntilEnd,
+    /// A restore that finds a frame in no place lists the logs again and tries new places before it reports.
+    RestoreLooksAgain,
     /// A pack whose upload has an unknown outcome is uploaded again under a new name.
     NamesOnce,
     /// Replication holds a session at both ends, with the replicated points as roots.
     ReplicateInSessions,
     /// Replication stores the closure in the target before the entry that needs it.
     ClosureBeforeEntry,
+    /// A replica says which packs of an entry it did not store, before it holds the entry.
+    AbsentIsAnnounced,
     /// Replication copies a chain's entries in the order of the chain.
     EntriesInOrder,
-    /// Replication reads its copies back, and a commit counts for a region only after such a look.
+    /// What was stored for another region is read back before the entry that needs it is written there.
     ReadBackBeforeCounting,
-    /// A region counts for a commit only if it holds the writer's previous entry.
+    /// A writer writes into a region only if the region holds the writer's previous entry.
     PreviousEntryBeforeCounting,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Rule; 33] = [
+    pub const ALL: [Rule; 36] = [
         Rule::SessionBeforeReading,
         Rule::RootsAreChecked,
+        Rule::RootsAreAcknowledged,
         Rule::BasisIsRoot,
         Rule::ReferencesAreChecked,
         Rule::CondemnedIsNoPlace,
@@ -107,9 +114,11 @@ impl Rule {
         Rule::FoldAgainWhenVanished,
         Rule::MovedIsTrustedOrChecked,
         Rule::SessionObjectsUntilEnd,
+        Rule::RestoreLooksAgain,
         Rule::NamesOnce,
         Rule::ReplicateInSessions,
         Rule::ClosureBeforeEntry,
+        Rule::AbsentIsAnnounced,
         Rule::EntriesInOrder,
         Rule::ReadBackBeforeCounting,
         Rule::PreviousEntryBeforeCounting,

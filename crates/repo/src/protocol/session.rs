@@ -104,7 +104,8 @@ impl<I: Ids> Session<I> {
         roots: BTreeSet<I::Point>,
         local: bool,
     ) -> (Self, Effect<I, Arrived<I>>) {
-        let phase = if rules.keep(Rule::SessionBeforeReading) { Phase::Announcing } else { Phase::ListingLogs };
+        let phase =
+            if rules.keep(Rule::SessionBeforeReading) { Phase::Announcing } else { Phase::ListingLogs };
         let session = Self {
             rules,
             id,
@@ -155,7 +156,9 @@ impl<I: Ids> Session<I> {
         if self.under.contains(frame) {
             return Reference::Use;
         }
-        if self.rules.keep(Rule::ReferencesAreChecked) && !self.view(&known.logs, &known.sweeps).has_place(frame) {
+        if self.rules.keep(Rule::ReferencesAreChecked)
+            && !self.view(&known.logs, &known.sweeps).has_place(frame)
+        {
             return Reference::Store;
         }
         self.uncommitted.insert(frame.clone());
@@ -215,6 +218,16 @@ impl<I: Ids> Session<I> {
         Ok(self.enter(Phase::Committing(entry)))
     }
 
+    /// Asks for an entry of another chain to be written into this region. Its caller vouches for what the
+    /// entry makes live.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] while an effect is outstanding.
+    pub fn adopt(&mut self, entry: Entry<I>) -> Result<Effect<I, Arrived<I>>, Refusal> {
+        self.idle()?;
+        Ok(self.enter(Phase::Committing(entry)))
+    }
+
     /// Asks for the end of the session. The entry also says that all earlier ones were acknowledged.
     ///
     /// # Errors
@@ -246,7 +259,9 @@ impl<I: Ids> Session<I> {
             }
             (Phase::StoringAgain(known, _), Reply::Stored(by)) => self.replace(known, &by),
             (Phase::Renewing(known), Reply::Done) => self.renewed(known),
-            (Phase::Committing(entry), Reply::Done) => self.committed(entry.ends),
+            (Phase::Committing(entry), Reply::Done) => {
+                self.committed(entry.ends && entry.id.session == self.id)
+            }
             (Phase::ReadingExpiries, Reply::Logs(logs)) => self.read_expiries(&logs),
             _ => Effect::Done(Arrived::Failed),
         }

@@ -30,6 +30,7 @@ pub struct Logs<I: Ids> {
     holds: BTreeMap<EntryId<I>, I::Point>,
     released: BTreeSet<EntryId<I>>,
     brought: BTreeSet<I::Pack>,
+    absent: BTreeSet<I::Pack>,
     moved: BTreeMap<I::Frame, BTreeMap<I::Pack, bool>>,
     ended: BTreeSet<I::Session>,
     expired: BTreeSet<I::Session>,
@@ -46,6 +47,7 @@ impl<I: Ids> Default for Logs<I> {
             holds: BTreeMap::new(),
             released: BTreeSet::new(),
             brought: BTreeSet::new(),
+            absent: BTreeSet::new(),
             moved: BTreeMap::new(),
             ended: BTreeSet::new(),
             expired: BTreeSet::new(),
@@ -98,6 +100,7 @@ impl<I: Ids> Logs<I> {
                 let trusted = self.moved.entry(frame).or_default().entry(pack).or_default();
                 *trusted |= entry.maintainer;
             }
+            Fact::Absent { packs } => self.absent.extend(packs),
             Fact::Expired { session } => {
                 self.expired.insert(session);
             }
@@ -117,6 +120,7 @@ impl<I: Ids> Logs<I> {
         self.holds.extend(other.holds.clone());
         self.released.extend(other.released.iter().cloned());
         self.brought.extend(other.brought.iter().cloned());
+        self.absent.extend(other.absent.iter().cloned());
         for (frame, places) in &other.moved {
             for (pack, trusted) in places {
                 *self.moved.entry(frame.clone()).or_default().entry(pack.clone()).or_default() |= trusted;
@@ -166,6 +170,11 @@ impl<I: Ids> Logs<I> {
     pub fn is_acknowledged(&self, point: &I::Point) -> bool {
         let Some(committed) = self.points.get(point) else { return false };
         self.acknowledged.get(&committed.entry.session).is_some_and(|at| committed.entry.sequence < *at)
+    }
+
+    /// Whether the region never stored the pack that an entry brings, as far as it knows.
+    pub fn is_absent(&self, pack: &I::Pack) -> bool {
+        self.absent.contains(pack)
     }
 
     /// Every pack that the frame may lie in: its origin and the places it was moved to.
@@ -303,7 +312,7 @@ pub(crate) struct View<'a, I: Ids> {
 impl<I: Ids> View<'_, I> {
     /// Whether the frame has a place that no sweep condemned.
     pub(crate) fn has_place(&self, frame: &I::Frame) -> bool {
-        self.logs.places(frame).iter().any(|pack| self.counts(pack))
+        self.logs.places(frame).iter().any(|pack| self.counts(pack) && !self.logs.is_absent(pack))
     }
 
     fn counts(&self, pack: &I::Pack) -> bool {
@@ -313,7 +322,8 @@ impl<I: Ids> View<'_, I> {
     /// Whether everything under the point may be reused unchecked from now on.
     pub(crate) fn accepts_root(&self, point: &I::Point) -> bool {
         let Some(committed) = self.logs.point(point) else { return false };
-        let live = self.logs.is_live(point) && self.logs.is_acknowledged(point);
-        live || committed.frames.iter().all(|frame| self.has_place(frame))
+        let acknowledged = self.logs.is_acknowledged(point) || !self.rules.keep(Rule::RootsAreAcknowledged);
+        (acknowledged && self.logs.is_live(point))
+            || committed.frames.iter().all(|frame| self.has_place(frame))
     }
 }

@@ -27,6 +27,18 @@ pub struct Shortfall {
     pub why: String,
 }
 
+impl std::fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = match self.what {
+            Attribute::Owner => "owner",
+            Attribute::Group => "group",
+            Attribute::Mode => "mode",
+            Attribute::Mtime => "time",
+        };
+        write!(f, "its {what} could not be set: {}", self.why)
+    }
+}
+
 /// What a file has beside its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Attribute {

@@ -53,6 +53,12 @@ impl Stream {
         Stream { path, from, input, child, start: file_time(world.now_ns()), size: 0, ended: false }
     }
 
+    /// What is kept of the folder around the content: it belongs to this process and is as old as the stream's start.
+    pub fn owner(&self) -> Meta {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        Meta { uid, gid, mtime: self.start, ..Meta::new(Kind::Directory) }
+    }
+
     /// Where the content stands in the point.
     pub fn path(&self) -> &TreePath {
         &self.path

@@ -71,8 +71,8 @@ fn no_retries() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 
-/// What the credential chain of the library takes from the environment. Its other variables would change what we
-/// decide here.
+/// What the credential chain of the library takes from the environment. Its other variables would change what
+/// we decide here.
 const S3_VARIABLES: &[(&str, AmazonS3ConfigKey)] = &[
     ("AWS_ACCESS_KEY_ID", AmazonS3ConfigKey::AccessKeyId),
     ("AWS_SECRET_ACCESS_KEY", AmazonS3ConfigKey::SecretAccessKey),
@@ -121,8 +121,9 @@ fn s3(
         Some(url) => builder.with_endpoint(url.as_str().trim_end_matches('/')),
         None => builder.with_virtual_hosted_style_request(!bucket.name.contains('.')),
     };
-    // The store checks the CRC, and the signature covers it. Hashing the whole body into the signature instead costs a
-    // core per 1.8 GB/s and protects from nothing more: the bytes are sealed before they come here.
+    // The store checks the CRC, and the signature covers it. Hashing the whole body into the signature
+    // instead costs a core per 1.8 GB/s and protects from nothing more: the bytes are sealed before they come
+    // here.
     if bucket.checksum {
         builder = builder.with_unsigned_payload(true).with_checksum_algorithm(Checksum::CRC64NVME);
     }

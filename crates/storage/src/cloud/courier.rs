@@ -1,8 +1,9 @@
 //! The way of one HTTP request: how long it may take, and what the server really said.
 //!
-//! The timeouts of the HTTP client count the upload of a body as waiting, so a large object on a slow line would always
-//! fail. Here the time allowed grows with the body. And since the library above keeps the status of an answer to
-//! itself, the last refusal of each call is noted here, where the caller of [`listening`] finds it.
+//! The timeouts of the HTTP client count the upload of a body as waiting, so a large object on a slow line
+//! would always fail. Here the time allowed grows with the body. And since the library above keeps the status
+//! of an answer to itself, the last refusal of each call is noted here, where the caller of [`listening`]
+//! finds it.
 
 use std::cell::RefCell;
 use std::future::Future;

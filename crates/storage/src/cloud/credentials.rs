@@ -1,9 +1,10 @@
-//! Where S3 credentials come from, in the order that Amazon's own tools use: environment, profile files (keys or a
-//! `credential_process`), web identity, container, instance metadata. The library below does the first and the last
-//! three; this file reads profiles.
+//! Where S3 credentials come from, in the order that Amazon's own tools use: environment, profile files (keys
+//! or a `credential_process`), web identity, container, instance metadata. The library below does the first
+//! and the last three; this file reads profiles.
 //!
-//! What a profile can ask for and we cannot do (single sign-on, assuming a role through another profile) is refused by
-//! name, never skipped: falling through to somebody else's credentials would write into the wrong account.
+//! What a profile can ask for and we cannot do (single sign-on, assuming a role through another profile) is
+//! refused by name, never skipped: falling through to somebody else's credentials would write into the wrong
+//! account.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,8 +68,8 @@ fn of_profile(files: &Files, profile: &Profile, world: &World) -> Result<Credent
         profile.keys().find(|option| option.starts_with("sso_") || *option == "login_session")
     {
         return Err(format!(
-            "profile {name} uses single sign-on ({option}), which is not supported; give it a credential_process, as in \
-             `aws configure export-credentials --profile {name}`"
+            "profile {name} uses single sign-on ({option}), which is not supported; give it a \
+             credential_process, as in `aws configure export-credentials --profile {name}`"
         ));
     }
     match (profile.get("web_identity_token_file"), profile.get("role_arn")) {
@@ -274,7 +275,8 @@ struct Printed {
     expiration: Option<String>,
 }
 
-/// Credentials and when they expire, from what a process printed. What it printed is in no message: it is secret.
+/// Credentials and when they expire, from what a process printed. What it printed is in no message: it is
+/// secret.
 fn parsed(printed: &[u8]) -> Result<(AwsCredential, Option<i64>), String> {
     let printed: Printed = serde_json::from_slice(printed).map_err(|e| {
         format!("credential_process printed no credentials (line {}, column {})", e.line(), e.column())

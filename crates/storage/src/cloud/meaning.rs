@@ -1,8 +1,8 @@
 //! What a refusal means for us, whatever provider it comes from.
 //!
-//! Decided by status first and by the provider's code where the status says too little: 403 is a lack of rights, of
-//! room or of a right clock; 404 is a missing object or a missing bucket; 400 is sometimes our fault and sometimes a
-//! body that was damaged on the way.
+//! Decided by status first and by the provider's code where the status says too little: 403 is a lack of
+//! rights, of room or of a right clock; 404 is a missing object or a missing bucket; 400 is sometimes our
+//! fault and sometimes a body that was damaged on the way.
 
 use http::StatusCode;
 
@@ -83,8 +83,8 @@ fn unheard(act: Box<Act>, e: &object_store::Error) -> Error {
 
 const SENSELESS: &str = "its answer makes no sense";
 
-/// Whether the range that was asked for may be what is wrong. The protocols say 416; some servers answer with another
-/// range, or with the whole object, which the library refuses to take.
+/// Whether the range that was asked for may be what is wrong. The protocols say 416; some servers answer with
+/// another range, or with the whole object, which the library refuses to take.
 pub(super) fn doubts_the_range(e: &Error) -> bool {
     match e {
         Error::OutOfRange { .. } => true,

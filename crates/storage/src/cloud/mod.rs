@@ -1,9 +1,10 @@
 //! Buckets and containers as stores: S3 and what speaks its protocol, Google Cloud Storage, Azure.
 //!
-//! The `object_store` library signs and sends; its own retries are off, ours are around. Nothing that comes back is
-//! taken on trust: a body is as long as it was promised, a range is the range that was asked for, a listing ends where
-//! the server says so. A creation looks before it writes and looks again after, whatever the server promised about
-//! conditions: some ignore them, some report our own repeated request as a clash, some refuse them.
+//! The `object_store` library signs and sends; its own retries are off, ours are around. Nothing that comes
+//! back is taken on trust: a body is as long as it was promised, a range is the range that was asked for, a
+//! listing ends where the server says so. A creation looks before it writes and looks again after, whatever
+//! the server promised about conditions: some ignore them, some report our own repeated request as a clash,
+//! some refuse them.
 
 mod build;
 mod courier;
@@ -135,7 +136,8 @@ impl Cloud {
         }
     }
 
-    /// Writes only where nothing lies, as far as the server can. Being told that something does is no error here.
+    /// Writes only where nothing lies, as far as the server can. Being told that something does is no error
+    /// here.
     async fn write_new(&self, key: &ObjectKey, bytes: &Bytes) -> Result<(), Error> {
         match self.write(Verb::Create, key, bytes, PutMode::Create).await {
             Err(Error::Exists { .. }) => Ok(()),
@@ -192,7 +194,8 @@ impl Store for Cloud {
         if self.tails && bytes > 0 {
             let options = GetOptions::new().with_range(Some(GetRange::Suffix(bytes)));
             match self.ask(Verb::GetTail, key, options).await {
-                // An empty object has no end that a range could begin at, and servers disagree on how to say it.
+                // An empty object has no end that a range could begin at, and servers disagree on how to say
+                // it.
                 Err(e) if meaning::doubts_the_range(&e) => {}
                 answer => {
                     let answer = answer?;

@@ -1,7 +1,7 @@
 //! The blocking half of a local store: system calls in the order that durability needs.
 //!
-//! write hidden file, sync it, make and sync the directories above, rename (or link), sync the directory. A directory
-//! counts as synced only once this process did it; that another process made it is no proof.
+//! write hidden file, sync it, make and sync the directories above, rename (or link), sync the directory. A
+//! directory counts as synced only once this process did it; that another process made it is no proof.
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -163,7 +163,8 @@ impl Disk {
         Ok(there == bytes)
     }
 
-    /// Whether the root is there and nothing was ever created in it: perhaps the place where a disk is not mounted.
+    /// Whether the root is there and nothing was ever created in it: perhaps the place where a disk is not
+    /// mounted.
     fn is_blank(&self) -> bool {
         let entries = || fs::read_dir(&self.root);
         !self.root.join(INCOMING).exists() && entries().is_ok_and(|mut entries| entries.next().is_none())
@@ -272,7 +273,8 @@ impl Disk {
         Ok(listed)
     }
 
-    /// Adds the objects of one directory to `listed` and its directories to `dirs`. What vanishes meanwhile was deleted.
+    /// Adds the objects of one directory to `listed` and its directories to `dirs`. What vanishes meanwhile
+    /// was deleted.
     fn list_dir(&self, dir: &str, dirs: &mut Vec<String>, listed: &mut Vec<Listed>) -> io::Result<()> {
         let entries = match fs::read_dir(self.root.join(dir)) {
             Err(e) if is_absent(&e) && !dir.is_empty() => return Ok(()),

@@ -1,9 +1,10 @@
 //! A directory as a store: each object is a file, named by its key.
 //!
-//! A new object is written beside the tree under a hidden name, synced, moved to its name in one step, and then the
-//! directories that lead to it are synced: after a crash an object is there whole or not at all, and what was
-//! acknowledged is there. A repository begins with `create`, which makes the root. If the root vanishes later, or is
-//! empty again (an unmounted disk), writing says so instead of starting a second repository on the disk beneath.
+//! A new object is written beside the tree under a hidden name, synced, moved to its name in one step, and
+//! then the directories that lead to it are synced: after a crash an object is there whole or not at all, and
+//! what was acknowledged is there. A repository begins with `create`, which makes the root. If the root
+//! vanishes later, or is empty again (an unmounted disk), writing says so instead of starting a second
+//! repository on the disk beneath.
 
 mod disk;
 

@@ -1,3 +1,5 @@
+//! A directory as a store: what the suite cannot see, because it looks at the files themselves.
+
 use super::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,7 +1,8 @@
 //! A store that fails and lies, on order or by chance, the same way for the same seed.
 //!
-//! The store beneath is the truth. Each call meets at most one fault: the next one ordered for its verb, else one drawn
-//! by the odds. Beside faults of single calls there are two states: a partition (nobody answers) and a full disk.
+//! The store beneath is the truth. Each call meets at most one fault: the next one ordered for its verb, else
+//! one drawn by the odds. Beside faults of single calls there are two states: a partition (nobody answers)
+//! and a full disk.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,8 +1,8 @@
 //! Keeps requests in flight and bytes per second under a limit.
 //!
-//! Bytes are paid for at a steady rate, per object: an upload waits before it starts, a download after it came, so the
-//! mean over a few objects is the rate, while a single object still moves as fast as the network carries it. What was not
-//! used in the last second may be used at once; more is not saved up.
+//! Bytes are paid for at a steady rate, per object: an upload waits before it starts, a download after it
+//! came, so the mean over a few objects is the rate, while a single object still moves as fast as the network
+//! carries it. What was not used in the last second may be used at once; more is not saved up.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,7 +26,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 32 requests: about one per 90 MB/s is what large object stores ask for, and few stores like more from one host.
+    /// 32 requests: about one per 90 MB/s is what large object stores ask for, and few stores like more from
+    /// one host.
     fn default() -> Limits {
         Limits { in_flight: 32, upload: None, download: None }
     }

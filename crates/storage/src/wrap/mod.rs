@@ -1,7 +1,8 @@
-//! Stores around a store. Each adds one thing (retry, limit, measure, fail, record) and passes the same suite.
+//! Stores around a store. Each adds one thing (retry, limit, measure, fail, record) and passes the same
+//! suite.
 //!
-//! A wrapper sees every verb as one value, a [`Call`], and gives one [`Answer`]; so it is a single function, and what
-//! it does for one verb it does for all.
+//! A wrapper sees every verb as one value, a [`Call`], and gives one [`Answer`]; so it is a single function,
+//! and what it does for one verb it does for all.
 
 mod faulty;
 mod limited;

@@ -1,8 +1,9 @@
 //! Tries again what may succeed in a moment, and nothing else.
 //!
-//! Only [`Remedy::Retry`] is tried again. Waits grow twofold up to a limit and are drawn evenly from nothing to that
-//! (many hosts that failed together do not come back together). The number of tries and their total time are limited;
-//! the last error says how often it was tried. This is the only place that retries: stores beneath do not.
+//! Only [`Remedy::Retry`] is tried again. Waits grow twofold up to a limit and are drawn evenly from nothing
+//! to that (many hosts that failed together do not come back together). The number of tries and their total
+//! time are limited; the last error says how often it was tried. This is the only place that retries: stores
+//! beneath do not.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Every wrapper keeps the promises of a store, and each does the one thing it is for.
+
 use super::*;
 use crate::{Memory, suite};
 use std::time::Duration;

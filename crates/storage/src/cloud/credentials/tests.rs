@@ -1,3 +1,5 @@
+//! Which credentials are found where, and when they are fetched again.
+
 use super::*;
 use std::fs;
 use world::SimulatedClock;

@@ -1,0 +1,181 @@
+//! What every verb works with: how to speak, the world, and the way to the repository.
+//!
+//! Settings are looked at when they are needed, so verbs that need no repository need no settings either.
+
+use std::sync::Arc;
+
+use format::cutter::{GENERATION, Sizes};
+use format::genesis::ChunkSizes;
+use repo::{Io, Opening, Repo};
+use storage::Region;
+use world::World;
+
+use crate::args::Global;
+use crate::error::Error;
+use crate::out::Out;
+use crate::progress::Watcher;
+use crate::secret;
+use crate::settings::{self, Environment, SecretFrom, Where};
+
+/// The name of the only region that there is so far.
+const REGION: &str = "home";
+
+/// What every verb works with.
+pub(crate) struct Context {
+    /// How to speak.
+    pub(crate) out: Out,
+    /// Time, chance and progress.
+    pub(crate) world: World,
+    global: Global,
+    environment: Environment,
+    watcher: Arc<Watcher>,
+}
+
+/// What `init` made.
+pub(crate) struct Made {
+    /// The repository.
+    pub(crate) repo: Repo,
+    /// The key file, if there was none.
+    pub(crate) key_file: Option<std::path::PathBuf>,
+}
+
+impl Context {
+    /// The context that the flags describe.
+    pub(crate) fn new(global: Global) -> Context {
+        let out = Out { json: global.json, quiet: global.quiet, verbose: global.verbose };
+        let watcher = Arc::new(Watcher::new(out));
+        let world = World::real().watched_by(watcher.clone());
+        Context { out, world, global, environment: Environment::of_process(), watcher }
+    }
+
+    /// Ends what a person watches; what follows is the result.
+    pub(crate) fn finish(&self) {
+        self.watcher.finish();
+    }
+
+    /// The settings that lead to the same repository again.
+    pub(crate) fn shown_flags(&self) -> String {
+        settings::shown_flags(&self.global, &self.environment)
+    }
+
+    /// Opens the repository.
+    pub(crate) fn open(&self) -> Result<Repo, Error> {
+        let io = self.io()?;
+        let held = match self.secret().and_then(|from| secret::read(&from)) {
+            Err(error @ (Error::NoKeyFile(_) | Error::NoHome { .. })) if !is_there(&io)? => {
+                self.out.detail(error);
+                return Err(repo::Error::NoRepository(io.place()).into());
+            }
+            held => held?,
+        };
+        let state = self.state()?;
+        let opening = self.opening(io, &state, held.opens())?;
+        let repo = Repo::open(opening)?;
+        self.tell_notices(&repo);
+        Ok(repo)
+    }
+
+    /// Opens the repository; where it is the user's own and not there yet, makes it first.
+    pub(crate) fn open_or_make(&self) -> Result<Repo, Error> {
+        let embedded = self.repository()?.typed.is_none();
+        if !embedded || is_there(&self.io()?)? {
+            return self.open();
+        }
+        let made = self.make()?;
+        self.out.note(format!("made the repository {}", made.repo.io().place()));
+        Ok(made.repo)
+    }
+
+    /// Makes the repository, and a key file where there is none. The key is on the disk first.
+    pub(crate) fn make(&self) -> Result<Made, Error> {
+        let io = self.io()?;
+        if is_there(&io)? {
+            return Err(repo::Error::Occupied(io.place()).into());
+        }
+        let (held, key_file) = secret::read_or_make(&self.secret()?, &self.world)?;
+        if let Some(path) = &key_file {
+            self.out.warning(format!(
+                "made the key file {}: keep a copy of it elsewhere. Without it nobody can read the backups, and there \
+                 is no other way in",
+                path.display()
+            ));
+        }
+        let lock = held.locks()?;
+        let label = format!("{} of {}", held.name(), host());
+        let state = self.state()?;
+        let opening = self.opening(io, &state, held.opens())?;
+        let repo = Repo::create(opening, &lock, &label, chunk_sizes())?;
+        self.tell_notices(&repo);
+        Ok(Made { repo, key_file })
+    }
+
+    /// The way to the region.
+    pub(crate) fn io(&self) -> Result<Io, Error> {
+        let place = self.repository()?;
+        let network = settings::network(&self.global)?;
+        let store = storage::open(&place.location, &network, &self.world)?;
+        Ok(Io::new(Region::new(REGION, store)))
+    }
+
+    /// The repository that must be there, by its fingerprint.
+    pub(crate) fn trust(&self) -> Result<Option<format::id::RepoId>, Error> {
+        settings::trust(self.global.trust.as_deref())
+    }
+
+    /// The user's state directory.
+    pub(crate) fn state(&self) -> Result<std::path::PathBuf, Error> {
+        settings::state(&self.global, &self.environment)
+    }
+
+    fn opening<'s>(
+        &self,
+        io: Io,
+        state: &'s std::path::Path,
+        secret: repo::Secret,
+    ) -> Result<Opening<'s>, Error> {
+        Ok(Opening { world: self.world.clone(), io, state, secret, trust: self.trust()?, host: host() })
+    }
+
+    fn repository(&self) -> Result<Where, Error> {
+        settings::repository(&self.global, &self.environment)
+    }
+
+    fn secret(&self) -> Result<SecretFrom, Error> {
+        settings::secret(&self.global, &self.environment)
+    }
+
+    fn tell_notices(&self, repo: &Repo) {
+        repo.notices().iter().for_each(|notice| self.out.note(notice));
+    }
+}
+
+/// This host's name.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Threads that work.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Whether a repository is there.
+fn is_there(io: &Io) -> Result<bool, Error> {
+    match io.size(&repo::layout::genesis()) {
+        Ok(_) => Ok(true),
+        Err(repo::Error::Storage(storage::Error::NoPlace { .. })) => Ok(false),
+        Err(repo::Error::Storage(error)) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn chunk_sizes() -> ChunkSizes {
+    let sizes = Sizes::STANDARD;
+    let bytes = |size: usize| u32::try_from(size).expect("chunks are at most 1 MiB long");
+    ChunkSizes {
+        generation: GENERATION,
+        min: bytes(sizes.min()),
+        normal: bytes(sizes.normal()),
+        max: bytes(sizes.max()),
+    }
+}

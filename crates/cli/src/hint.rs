@@ -1,0 +1,93 @@
+//! What to do about an error, as a command to run where there is one.
+//!
+//! One row per error that somebody can act on; the others say all there is to say by themselves.
+
+use crate::error::Error;
+
+/// A hint for `error`; `flags` lead to the repository that was asked for.
+pub(crate) fn of(error: &Error, flags: &str) -> Option<String> {
+    match error {
+        Error::Repo(error) => of_repo(error, flags),
+        Error::Engine(error) => of_engine(error, flags),
+        Error::Source(error) => of_source(error),
+        Error::Storage(error) => of_storage(error),
+        Error::NoHome { flag, .. } => Some(format!("set HOME, or say it with {flag}")),
+        Error::NoKeyFile(_) => Some(NO_KEY.to_owned()),
+        Error::BadKeyFile { .. } => Some("compare it with the copy that you keep elsewhere".to_owned()),
+        Error::NoTerminal => {
+            Some("put the passphrase into a file and name it with --passphrase-file".to_owned())
+        }
+        Error::Request(_) | Error::Interrupted | Error::Local { .. } | Error::Output(_) => None,
+    }
+}
+
+const NO_KEY: &str = "name the key file of this repository with --key-file, or its passphrase with --passphrase-file or \
+                      --passphrase; a new key would not open it";
+const ADMINISTRATOR: &str = "run it with the administrator's key file: --key-file FILE";
+const NEWER: &str = "use the version of seawall that wrote it, or a later one";
+
+fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
+    use repo::Error as E;
+    Some(match error {
+        E::Storage(error) => return of_storage(error),
+        E::Object { source: format::Error::Newer { .. }, .. } | E::UnknownFact { .. } => NEWER.to_owned(),
+        E::Object { .. } | E::Damaged { .. } | E::Malformed(_) => {
+            format!("`seawall points{flags}` lists what else could be restored")
+        }
+        E::NoRepository(_) => format!("`seawall init{flags}` makes one, if this is the right place"),
+        E::Occupied(_) => format!("`seawall points{flags}` lists what it holds; --repo names another place"),
+        E::WrongKey { .. } => NO_KEY.to_owned(),
+        E::NotTrusted { found, .. } => {
+            format!("if another repository was put there on purpose, add --trust {found}")
+        }
+        E::NotAllowed { .. } | E::Keys(_) => ADMINISTRATOR.to_owned(),
+        E::NoPoint { .. } => format!("`seawall points{flags}` lists all points"),
+        E::Ambiguous { .. } => "type more digits of the one that is meant".to_owned(),
+        E::Raced(_) => "nothing is lost: run the same command again".to_owned(),
+        E::TooFewRegions(_) => "nothing is lost: run the same command again later".to_owned(),
+        E::Catalog { .. } => {
+            format!(
+                "it is only a cache: delete the file, then `seawall catalog rebuild{flags}` makes it anew"
+            )
+        }
+        E::Refused(_) | E::Local { .. } => return None,
+    })
+}
+
+fn of_engine(error: &engine::Error, flags: &str) -> Option<String> {
+    use engine::Error as E;
+    match error {
+        E::Repo(error) => of_repo(error, flags),
+        E::Source(error) => of_source(error),
+        E::Tree(_) => Some(format!("`seawall points{flags}` lists what else could be restored")),
+        E::NoPath(_) => Some(format!("`seawall ls POINT{flags}` lists what it holds")),
+        E::Refused(_) | E::Request(_) | E::Output(..) => None,
+    }
+}
+
+fn of_source(error: &source::Error) -> Option<String> {
+    use source::Error as E;
+    let hint = match error {
+        E::TargetNotEmpty { .. } => {
+            "name an empty directory, or let what is restored take the place of what is there: --existing replace"
+        }
+        E::NoRoots => "name what to keep: `seawall backup PATH`",
+        E::BehindLink { .. } => "name the path that the link leads to",
+        E::CommandFailed { .. } => "run the command alone to see why it fails",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn of_storage(error: &storage::Error) -> Option<String> {
+    use storage::Error as E;
+    let hint = match error {
+        E::NoPlace { .. } => "make the bucket or folder first, or correct --repo",
+        E::Denied { .. } => "check the credentials in the environment or profile, and what they allow",
+        E::Unavailable { .. } => "try again later",
+        E::Full { .. } => "make space, then run the same command again: what was stored is found and used",
+        E::GaveUp { source, .. } => return of_storage(source),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}

@@ -1,0 +1,288 @@
+//! `backup`: makes a point, and says how to get it back.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use clap::ValueEnum;
+use engine::backup::{Preview, Report, Request, What, backup, preview};
+use format::fact::{PointKind, Sizes};
+use format::path::TreePath;
+use repo::Repo;
+use serde_json::{Value, json};
+use source::directory::{Excludes, Selection};
+
+use crate::context::{Context, cores, host};
+use crate::error::{Error, Outcome};
+use crate::{show, time, verbs};
+
+/// Make a recovery point
+///
+/// Of paths, of standard input, or of what a command prints. What could not be read is named, the rest is kept, and the
+/// exit code is 2.
+#[derive(clap::Args)]
+pub(crate) struct Backup {
+    /// What to keep: directories and files
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// What the point is called by [default: host:path]
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// What it is compared with [default: incremental where a point exists, else full]
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    /// Leave out names that match: at any depth, or with a slash the whole path; with a slash at its end directories only
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Leave out what matches a line of this file
+    #[arg(long, value_name = "FILE")]
+    exclude_file: Vec<PathBuf>,
+    /// Keep directories empty where another file system begins
+    #[arg(long)]
+    one_file_system: bool,
+    /// A label for the point
+    #[arg(long, value_name = "K=V", value_parser = tag)]
+    tag: Vec<(String, String)>,
+    /// Keep standard input under this name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["command", "paths", "words"])]
+    stdin: Option<OsString>,
+    /// Keep what the command after -- prints under this name; there is no point if it fails
+    #[arg(long, value_name = "NAME", requires = "words", conflicts_with = "paths")]
+    command: Option<OsString>,
+    /// Only say what would be kept and read
+    #[arg(long)]
+    dry_run: bool,
+    /// Exit with 2 also if files changed while they were read
+    #[arg(long)]
+    strict: bool,
+    /// fast, default, best, or a zstd level from -7 to 22
+    #[arg(long, value_name = "LEVEL", default_value = "default", value_parser = level, allow_negative_numbers = true)]
+    compression: i32,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    words: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    /// Read everything, and use again only what was verified
+    Full,
+    /// Compare with the newest point
+    Incremental,
+    /// Compare with the newest full point
+    Differential,
+}
+
+impl Kind {
+    fn meant(self) -> PointKind {
+        match self {
+            Kind::Full => PointKind::Full,
+            Kind::Incremental => PointKind::Incremental,
+            Kind::Differential => PointKind::Differential,
+        }
+    }
+}
+
+fn tag(typed: &str) -> Result<(String, String), String> {
+    match typed.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a tag is KEY=VALUE".to_owned()),
+    }
+}
+
+fn level(typed: &str) -> Result<i32, String> {
+    let level = match typed {
+        "fast" => Some(1),
+        "default" => Some(3),
+        "best" => Some(12),
+        number => number.parse().ok(),
+    };
+    level
+        .filter(|level| (-7..=22).contains(level))
+        .ok_or_else(|| "fast, default, best or -7 to 22".to_owned())
+}
+
+impl Backup {
+    pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let (dry_run, strict) = (self.dry_run, self.strict);
+        let request = self.request()?;
+        if dry_run {
+            let repo = context.open()?;
+            let found = preview(&repo, &request)?;
+            context.finish();
+            return tell_preview(context, &request.source, &found);
+        }
+        let repo = context.open_or_make()?;
+        let source = request.source.clone();
+        let report = backup(&repo, request)?;
+        context.finish();
+        tell(context, &repo, &source, &report)?;
+        let missed = !report.problems.is_empty() || (strict && !report.changed.is_empty());
+        Ok(if missed { Outcome::Incomplete } else { Outcome::Done })
+    }
+
+    fn request(self) -> Result<Request, Error> {
+        let (kind, tags, level) = (self.kind.map(Kind::meant), self.tag.clone(), self.compression);
+        let typed = self.source.clone();
+        let (usual, what) = self.what()?;
+        let source = typed.unwrap_or(usual);
+        if source.is_empty() {
+            return Err(Error::Request("a source has a name".to_owned()));
+        }
+        let program = concat!("seawall ", env!("CARGO_PKG_VERSION")).to_owned();
+        Ok(Request { source, what, kind, tags, level, program, cores: cores() })
+    }
+
+    /// What is to be kept, and the name that its source has if none was given.
+    fn what(self) -> Result<(String, What), Error> {
+        if let Some(name) = &self.stdin {
+            return Ok((named(name), What::Stdin(content_path(name)?)));
+        }
+        if let Some(name) = &self.command {
+            return Ok((named(name), What::Command(content_path(name)?, self.words)));
+        }
+        let roots: Vec<PathBuf> =
+            self.paths.into_iter().chain(self.words.into_iter().map(PathBuf::from)).collect();
+        if roots.is_empty() {
+            return Err(Error::Request(
+                "say what to keep: a path, --stdin NAME, or --command NAME -- CMD".to_owned(),
+            ));
+        }
+        let mut names = roots.iter().map(|root| absolute(root)).collect::<Result<Vec<_>, _>>()?;
+        names.sort();
+        names.dedup();
+        let names: Vec<String> = names.iter().map(|name| show::bytes(name.as_os_str().as_bytes())).collect();
+        let excludes = Excludes::new(&self.exclude, &self.exclude_file)?;
+        let selection = Selection { roots, excludes, one_file_system: self.one_file_system };
+        Ok((format!("{}:{}", host(), names.join(",")), What::Paths(selection)))
+    }
+}
+
+fn named(name: &OsStr) -> String {
+    format!("{}:{}", host(), show::bytes(name.as_bytes()))
+}
+
+fn content_path(name: &OsStr) -> Result<TreePath, Error> {
+    let path = verbs::tree_path(name)?;
+    if path.is_root() { Err(Error::Request("the content needs a name".to_owned())) } else { Ok(path) }
+}
+
+/// The whole path, so that a source has one name wherever it is backed up from.
+fn absolute(root: &Path) -> Result<PathBuf, Error> {
+    let found = |error| Error::local("find", root)(error);
+    if root.components().any(|part| part == Component::ParentDir) {
+        return root.canonicalize().map_err(found);
+    }
+    Ok(std::path::absolute(root).map_err(found)?.components().collect())
+}
+
+fn tell(context: &Context, repo: &Repo, source: &str, report: &Report) -> Result<(), Error> {
+    let out = &context.out;
+    report.notices.iter().for_each(|notice| out.note(notice));
+    for problem in &report.problems {
+        out.warning(format!("not kept: {}: {}", show::path(&problem.path), problem.what));
+    }
+    report
+        .changed
+        .iter()
+        .for_each(|path| out.warning(format!("changed while it was read: {}", show::path(path))));
+    report.skipped.iter().for_each(|path| out.detail(format!("left out: {}", show::path(path))));
+    let flags = context.shown_flags();
+    out.summary("backup/1", document(repo, source, report), |out| {
+        let Sizes { files, directories, bytes_logical, bytes_new, bytes_stored, .. } = report.sizes;
+        let (point, kind) = (show::short(report.point), report.kind.name());
+        let on = report.basis.map_or_else(String::new, |basis| format!(" on {}", show::short(basis)));
+        let seconds = report.time.as_secs_f64();
+        writeln!(out, "point {point} of {source}: {kind}{on}")?;
+        writeln!(
+            out,
+            "{} in {}, {}; new {}, stored {}; {}",
+            show::count(files, "file"),
+            show::count(directories, "directory"),
+            show::size(bytes_logical),
+            show::size(bytes_new),
+            show::size(bytes_stored),
+            time::duration(seconds),
+        )?;
+        if !report.problems.is_empty() {
+            writeln!(out, "{} not kept, named above", show::count(report.problems.len() as u64, "item"))?;
+        }
+        writeln!(out, "get it back: seawall restore {point} --into DIR{flags}")
+    })
+}
+
+fn document(repo: &Repo, source: &str, report: &Report) -> Value {
+    json!({
+        "point": report.point.to_string(),
+        "source": source,
+        "kind": report.kind.name(),
+        "basis": report.basis.map(|basis| basis.to_string()),
+        "as_of": time::rfc3339(report.as_of),
+        "files": report.sizes.files,
+        "directories": report.sizes.directories,
+        "others": report.sizes.others,
+        "bytes_logical": report.sizes.bytes_logical,
+        "bytes_new": report.sizes.bytes_new,
+        "bytes_stored": report.sizes.bytes_stored,
+        "seconds": report.time.as_secs_f64(),
+        "problems": show::problems(&report.problems),
+        "changed": show::paths(&report.changed),
+        "skipped": show::paths(&report.skipped),
+        "regions": { repo.io().region_name(): "durable" },
+    })
+}
+
+fn tell_preview(context: &Context, source: &str, found: &Preview) -> Result<Outcome, Error> {
+    for problem in &found.problems {
+        context.out.warning(format!("would not be kept: {}: {}", show::path(&problem.path), problem.what));
+    }
+    let Sizes { files, directories, bytes_logical, bytes_new, .. } = found.sizes;
+    let body = json!({
+        "dry_run": true,
+        "source": source,
+        "files": files,
+        "directories": directories,
+        "bytes_logical": bytes_logical,
+        "bytes_to_read": bytes_new,
+        "problems": show::problems(&found.problems),
+    });
+    context.out.result("backup/1", body, |out| {
+        let (all, read) = (show::size(bytes_logical), show::size(bytes_new));
+        writeln!(
+            out,
+            "a point of {source} would hold {}, {all}; {read} would be read",
+            show::count(files, "file")
+        )
+    })?;
+    Ok(if found.problems.is_empty() { Outcome::Done } else { Outcome::Incomplete })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_one_name_however_its_path_is_typed() {
+        let here = std::env::current_dir().unwrap();
+        for typed in [".", "./", "src/..", here.to_str().unwrap()] {
+            assert_eq!(absolute(Path::new(typed)).unwrap(), here, "{typed}");
+        }
+    }
+
+    #[test]
+    fn compression_is_a_word_or_a_level() {
+        let rows = [("fast", Ok(1)), ("default", Ok(3)), ("best", Ok(12)), ("-7", Ok(-7)), ("22", Ok(22))];
+        for (typed, expected) in rows {
+            assert_eq!(level(typed), expected, "{typed}");
+        }
+        for bad in ["23", "-8", "quick", ""] {
+            assert!(level(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tag_has_a_key() {
+        assert_eq!(tag("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(tag("=b").is_err() && tag("a").is_err());
+    }
+}

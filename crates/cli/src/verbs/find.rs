@@ -1,0 +1,84 @@
+//! `find`: which points hold a name.
+
+use std::io::Write;
+
+use engine::look::Look;
+use format::id::PointId;
+use format::tree::Entry;
+use globset::{Candidate, GlobBuilder, GlobMatcher};
+use serde_json::{Value, json};
+
+use super::ls;
+use crate::context::Context;
+use crate::error::{Error, Outcome};
+use crate::show;
+
+/// Find names in all points
+///
+/// A pattern without a slash is for names at any depth; one with a slash is for whole paths, where `*` stops at slashes
+/// and `**` does not.
+#[derive(clap::Args)]
+pub(crate) struct Find {
+    /// What to look for, such as '*.sql' or 'etc/**/hosts'
+    glob: String,
+    /// Only in points of this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+}
+
+impl Find {
+    pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let pattern = Pattern::new(&self.glob)?;
+        let repo = context.open()?;
+        let points: Vec<_> = repo.fold().live(self.source.as_deref()).into_iter().cloned().collect();
+        let mut found = Vec::new();
+        for point in points {
+            let id = point.point.id;
+            let look = Look::new(&repo, point)?;
+            for entry in look.entries(&format::path::TreePath::root()) {
+                let entry = entry?;
+                if !pattern.matches(&entry) {
+                    continue;
+                }
+                if context.out.json {
+                    found.push(document(id, &entry));
+                } else {
+                    let mut out = std::io::stdout().lock();
+                    writeln!(out, "{}  {}", show::short(id), show::path(&entry.path))
+                        .map_err(Error::Output)?;
+                }
+            }
+        }
+        if context.out.json {
+            context.out.result("find/1", json!({ "found": found }), |_| Ok(()))?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+struct Pattern {
+    glob: GlobMatcher,
+    whole: bool,
+}
+
+impl Pattern {
+    fn new(typed: &str) -> Result<Pattern, Error> {
+        let whole = typed.contains('/');
+        let glob = GlobBuilder::new(typed.trim_matches('/')).literal_separator(true).build();
+        let glob = glob.map_err(|error| Error::Request(format!("the pattern: {error}")))?;
+        Ok(Pattern { glob: glob.compile_matcher(), whole })
+    }
+
+    fn matches(&self, entry: &Entry) -> bool {
+        let bytes = if self.whole { entry.path.as_bytes() } else { entry.path.name().unwrap_or_default() };
+        !bytes.is_empty() && self.glob.is_match_candidate(&Candidate::from_bytes(bytes))
+    }
+}
+
+fn document(point: PointId, entry: &Entry) -> Value {
+    let mut fields = ls::document(entry);
+    if let Some(fields) = fields.as_object_mut() {
+        fields.insert("point".to_owned(), point.to_string().into());
+    }
+    fields
+}

@@ -1,0 +1,179 @@
+//! `restore`: brings a point back, or says what that would take.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use engine::restore::{Plan, Report, Request, plan, restore};
+use repo::{PointRecord, Repo};
+use serde_json::{Value, json};
+use source::directory::Existing;
+
+use crate::context::{Context, cores};
+use crate::error::{Error, Outcome};
+use crate::{show, time, verbs};
+
+/// Bring a point back
+///
+/// A point of one path restores its content into DIR; a point of several restores each as DIR/absolute/path. Nothing is
+/// written outside DIR. What cannot be brought back is named, the rest is, and the exit code is 2, or 3 if stored data is
+/// damaged.
+#[derive(clap::Args)]
+pub(crate) struct Restore {
+    /// An id, the first digits of one, or `latest`
+    point: String,
+    /// The directory to write into
+    #[arg(long, value_name = "DIR")]
+    into: PathBuf,
+    /// With `latest`: the newest point not after this time, such as 2026-11-21T09:30:00Z or '2 hours ago'
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// The source, for `latest`
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only what matches, and what lies below it; the pattern is for the whole path in the point
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// What may happen to what is there already
+    #[arg(long, value_enum, default_value = "refuse")]
+    existing: There,
+    /// Give files to owners by number, not by name
+    #[arg(long)]
+    numeric_ids: bool,
+    /// Only say what would be fetched and how long it would take
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum There {
+    /// The directory must be empty
+    Refuse,
+    /// What is restored takes the place of what has its name; everything else stays
+    Replace,
+}
+
+impl Restore {
+    pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let repo = context.open()?;
+        let point = self.chosen(context, &repo)?;
+        let existing = match self.existing {
+            There::Refuse => Existing::Refuse,
+            There::Replace => Existing::Replace,
+        };
+        let Restore { into, include, numeric_ids, .. } = self;
+        let request = Request { point, into, include, existing, numeric_ids, cores: cores() };
+        if self.dry_run {
+            let plan = plan(&repo, &request)?;
+            context.finish();
+            return tell_plan(context, &request, &plan);
+        }
+        let report = restore(&repo, &request)?;
+        context.finish();
+        tell(context, &request, &report)
+    }
+
+    fn chosen(&self, context: &Context, repo: &Repo) -> Result<PointRecord, Error> {
+        let source = self.source.as_deref();
+        let Some(at) = &self.at else { return verbs::choose(repo, &self.point, source) };
+        if self.point != verbs::LATEST {
+            return Err(Error::Request(
+                "--at chooses the point, so write `latest` instead of an id".to_owned(),
+            ));
+        }
+        verbs::check_source(repo, source)?;
+        Ok(repo.point_at(source, time::parse(at, context.world.now_ns())?)?)
+    }
+}
+
+fn outcome(problems: &[engine::Problem], shortfalls: &[engine::Problem]) -> Outcome {
+    match (problems, shortfalls) {
+        (problems, _) if problems.iter().any(|p| p.damaged) => Outcome::Damaged,
+        ([], []) => Outcome::Done,
+        _ => Outcome::Incomplete,
+    }
+}
+
+fn tell(context: &Context, request: &Request, report: &Report) -> Result<Outcome, Error> {
+    for problem in &report.problems {
+        context.out.warning(format!("not restored: {}: {}", show::path(&problem.path), problem.what));
+    }
+    for shortfall in &report.shortfalls {
+        context.out.warning(format!(
+            "restored, but not as it was: {}: {}",
+            show::path(&shortfall.path),
+            shortfall.what
+        ));
+    }
+    let seconds = report.time.as_secs_f64();
+    let mut body = head(request);
+    body["files"] = report.files.into();
+    body["bytes"] = report.bytes.into();
+    body["fetched_bytes"] = report.fetched_bytes.into();
+    body["requests"] = report.requests.into();
+    body["seconds"] = seconds.into();
+    body["problems"] = show::problems(&report.problems);
+    body["shortfalls"] = show::problems(&report.shortfalls);
+    context.out.summary("restore/1", body, |out| {
+        let point = &request.point.point;
+        let (id, source, when) = (show::short(point.id), &point.source, time::local(point.as_of));
+        writeln!(out, "restored {id} of {source} as of {when} into {}", request.into.display())?;
+        let (files, size) = (show::count(report.files, "file"), show::size(report.bytes));
+        writeln!(
+            out,
+            "{files}, {size}, each chunk checked; fetched {}; {}",
+            show::size(report.fetched_bytes),
+            time::duration(seconds)
+        )?;
+        match report.problems.len() as u64 {
+            0 => Ok(()),
+            problems => writeln!(out, "{} not restored, named above", show::count(problems, "item")),
+        }
+    })?;
+    Ok(outcome(&report.problems, &report.shortfalls))
+}
+
+fn tell_plan(context: &Context, request: &Request, plan: &Plan) -> Result<Outcome, Error> {
+    for problem in &plan.problems {
+        context.out.warning(format!(
+            "would not be restored: {}: {}",
+            show::path(&problem.path),
+            problem.what
+        ));
+    }
+    let mut body = head(request);
+    body["dry_run"] = true.into();
+    body["files"] = plan.files.into();
+    body["bytes"] = plan.bytes.into();
+    body["fetch_bytes"] = plan.fetch_bytes.into();
+    body["requests"] = plan.requests.into();
+    body["expected_seconds"] = plan.seconds.into();
+    body["problems"] = show::problems(&plan.problems);
+    context.out.result("restore/1", body, |out| {
+        let point = &request.point.point;
+        let (id, source, when) = (show::short(point.id), &point.source, time::local(point.as_of));
+        writeln!(out, "{id} of {source} as of {when} would be restored into {}", request.into.display())?;
+        let (files, size) = (show::count(plan.files, "file"), show::size(plan.bytes));
+        let (fetch, requests) = (show::size(plan.fetch_bytes), show::count(plan.requests, "request"));
+        writeln!(out, "{files}, {size}; {fetch} to fetch in {requests}")?;
+        match plan.seconds {
+            Some(seconds) => {
+                writeln!(out, "fetching would take about {}, by a sample just now", time::duration(seconds))
+            }
+            None => writeln!(out, "how long fetching would take is unknown: no sample was fetched"),
+        }
+    })?;
+    Ok(outcome(&plan.problems, &[]))
+}
+
+fn head(request: &Request) -> Value {
+    let point = &request.point.point;
+    let mut body = json!({
+        "point": point.id.to_string(),
+        "source": point.source,
+        "as_of": time::rfc3339(point.as_of),
+    });
+    if let Some(fields) = body.as_object_mut() {
+        fields.extend(show::text_fields("into", request.into.as_os_str().as_encoded_bytes()));
+    }
+    body
+}

@@ -1,0 +1,217 @@
+//! Making a point: a walk, workers, and one collector that puts the tree together in path order.
+//!
+//! The walk hands out units in path order: entries that are done, batches of small files, segments of large ones. Workers
+//! read, cut, name, look up, compress and seal a unit to its end; the collector takes units in their order again, so the
+//! tree is the same however many workers there are. Packs are stored before the tree that refers to them, the entry
+//! comes last. What could not be read is named and left out; the point says so.
+
+mod collect;
+mod feed;
+mod work;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use format::cutter::{Cutter, Sizes as CutSizes};
+use format::fact::{Point, PointKind, Sizes};
+use format::id::PointId;
+use format::path::TreePath;
+use repo::{Repo, Reuse, Style, Writer};
+use source::directory::Selection;
+use source::stream::Stream;
+use world::Step;
+
+use crate::basis::Places;
+use crate::error::{Error, Problem};
+
+/// What is to be kept.
+pub enum What {
+    /// Paths of the file system.
+    Paths(Selection),
+    /// Standard input, under this name.
+    Stdin(TreePath),
+    /// What a command prints, under this name; the command and its arguments.
+    Command(TreePath, Vec<OsString>),
+}
+
+/// A backup to be made.
+pub struct Request {
+    /// What the point protects.
+    pub source: String,
+    /// What is to be kept.
+    pub what: What,
+    /// What it is compared with; `None` is incremental where a point exists, else full.
+    pub kind: Option<PointKind>,
+    /// Labels.
+    pub tags: Vec<(String, String)>,
+    /// zstd level.
+    pub level: i32,
+    /// Program and version, for the record.
+    pub program: String,
+    /// Threads that work; at least one.
+    pub cores: usize,
+}
+
+/// What came of a backup.
+#[derive(Debug)]
+pub struct Report {
+    /// The point.
+    pub point: PointId,
+    /// What it was compared with.
+    pub kind: PointKind,
+    /// The point it was compared with.
+    pub basis: Option<PointId>,
+    /// The instant before the first read, in UTC nanoseconds.
+    pub as_of: i64,
+    /// How much it holds and cost.
+    pub sizes: Sizes,
+    /// How long it took.
+    pub time: Duration,
+    /// What could not be read.
+    pub problems: Vec<Problem>,
+    /// Files that changed while they were read; they are kept as they were read.
+    pub changed: Vec<TreePath>,
+    /// Names left out that nobody asked for, such as sockets.
+    pub skipped: Vec<TreePath>,
+    /// Things that a person should hear.
+    pub notices: Vec<String>,
+}
+
+/// What a dry run found.
+#[derive(Debug, Default)]
+pub struct Preview {
+    /// How much the point would hold; `bytes_new` is the size of the files that would be read.
+    pub sizes: Sizes,
+    /// What could not be looked at.
+    pub problems: Vec<Problem>,
+}
+
+/// Makes a point.
+pub fn backup(repo: &Repo, request: Request) -> Result<Report, Error> {
+    let begun = repo.world().monotonic();
+    let basis = choose_basis(repo, &request);
+    let kind = request.kind.unwrap_or(if basis.is_some() { PointKind::Incremental } else { PointKind::Full });
+    let basis = basis.filter(|_| kind != PointKind::Full);
+    let reuse = if kind == PointKind::Full { Reuse::Verified } else { Reuse::Trusted };
+    let style = Style { level: request.level, reuse };
+    let writer = Writer::open(repo, basis.into_iter().collect::<BTreeSet<_>>(), style)?;
+    let basis = basis.filter(|basis| writer.accepted().contains(basis));
+    let run = Run { repo, request, writer, kind, basis, begun };
+    run.go()
+}
+
+/// Says what a backup would do, and writes nothing.
+pub fn preview(repo: &Repo, request: &Request) -> Result<Preview, Error> {
+    let What::Paths(selection) = &request.what else {
+        return Err(Error::Request("a dry run needs paths: a stream can be read only once".into()));
+    };
+    let places = Places::of(repo.state(), &request.source);
+    let basis = choose_basis(repo, request);
+    let remembered = basis.and_then(|basis| feed::remembered(&places, request.kind, basis));
+    feed::preview(selection, remembered, repo.world())
+}
+
+/// The point that this one is compared with: for a differential one the newest full point, else the newest.
+fn choose_basis(repo: &Repo, request: &Request) -> Option<PointId> {
+    let fold = repo.fold();
+    let live = fold.live(Some(&request.source));
+    let fits = |kind: PointKind| request.kind != Some(PointKind::Differential) || kind == PointKind::Full;
+    let newest = live.iter().rev().find(|p| fits(p.point.kind)).map(|p| p.point.id);
+    newest.filter(|_| request.kind != Some(PointKind::Full))
+}
+
+struct Run<'r> {
+    repo: &'r Repo,
+    request: Request,
+    writer: Writer<'r>,
+    kind: PointKind,
+    basis: Option<PointId>,
+    begun: Duration,
+}
+
+impl Run<'_> {
+    fn go(mut self) -> Result<Report, Error> {
+        let world = self.repo.world().clone();
+        let (point, as_of) = (self.repo.fresh_point(), world.now_ns());
+        world.report(Step::Phase("reading and storing"));
+        let outcome = self.read_and_store(point);
+        let collected = match outcome {
+            Ok(collected) => collected,
+            Err(error) => {
+                // What was stored stays for the next run; a failure to say so is less than the one at hand.
+                let _ = self.writer.abandon();
+                return Err(error);
+            }
+        };
+        world.report(Step::Phase("committing"));
+        let record = self.record(point, as_of, &collected);
+        let (bytes_new, bytes_stored) = self.writer.counted();
+        let sizes = Sizes { bytes_new, bytes_stored, ..collected.sizes };
+        self.writer.commit(record)?;
+        let places = Places::of(self.repo.state(), &self.request.source);
+        let names = match self.kind {
+            PointKind::Full => vec![places.last, places.full],
+            _ => vec![places.last],
+        };
+        if let Some(recorder) = collected.recorder {
+            recorder.finish(&names);
+        }
+        Ok(Report {
+            point,
+            kind: self.kind,
+            basis: self.basis,
+            as_of,
+            sizes,
+            time: world.monotonic().saturating_sub(self.begun),
+            problems: collected.problems,
+            changed: collected.changed,
+            skipped: collected.skipped,
+            notices: collected.notices,
+        })
+    }
+
+    fn read_and_store(&mut self, point: PointId) -> Result<collect::Collected, Error> {
+        let sizes = self.repo.genesis().chunks;
+        let sizes = CutSizes::new(sizes.min, sizes.normal, sizes.max)
+            .map_err(|error| Error::Request(format!("this repository cannot be written to: {error}")))?;
+        let cutter = Cutter::new(self.writer.chunk_key(), sizes);
+        let places = Places::of(self.repo.state(), &self.request.source);
+        let what = std::mem::replace(&mut self.request.what, What::Stdin(TreePath::root()));
+        let source = match what {
+            What::Paths(selection) => feed::Source::walk(&selection, self.repo.world())?,
+            What::Stdin(path) => feed::Source::Stream(Stream::stdin(path, self.repo.world())),
+            What::Command(path, argv) => {
+                feed::Source::Stream(Stream::command(path, &argv, self.repo.world())?)
+            }
+        };
+        let remembered = self.basis.and_then(|basis| feed::remembered(&places, Some(self.kind), basis));
+        let recorder = source.start().map(|_| crate::basis::Recorder::start(&places.last, point));
+        work::run(self.repo, &self.writer, &cutter, source, remembered, recorder, self.request.cores.max(1))
+    }
+
+    fn record(&self, id: PointId, as_of: i64, collected: &collect::Collected) -> Point {
+        let (bytes_new, bytes_stored) = self.writer.counted();
+        let shown = collected.problems.iter().take(Point::PROBLEMS_MAX);
+        Point {
+            id,
+            source: self.request.source.clone(),
+            host: self.repo.host().to_owned(),
+            kind: self.kind,
+            basis: self.basis,
+            as_of,
+            begun: as_of,
+            finished: self.repo.world().now_ns(),
+            paths: collected.paths.iter().map(|p| p.as_os_str().as_bytes().to_vec().into()).collect(),
+            root: collected.root,
+            sizes: Sizes { bytes_new, bytes_stored, ..collected.sizes },
+            problems: collected.problems.len() as u64,
+            problem_list: shown.map(|p| (p.path.as_bytes().to_vec().into(), p.what.clone())).collect(),
+            tags: self.request.tags.clone(),
+            cutter: self.repo.genesis().chunks.generation,
+            program: self.request.program.clone(),
+            amplification: 1000,
+        }
+    }
+}

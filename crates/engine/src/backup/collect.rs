@@ -1,0 +1,275 @@
+//! The collector: units in the order of the walk become the tree.
+//!
+//! Units arrive in any order; one that is ahead waits. A file whose content could not be read is a problem and no entry.
+//! Names of one hard-linked file share the content of the first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use format::fact::Sizes;
+use format::meta::{Kind, Meta};
+use format::pack::ContentKind;
+use format::path::TreePath;
+use format::reference::Reference;
+use format::tree::{Builder, Content, ContentBuilder, Entry, Refused};
+use repo::{Repo, Worker};
+use source::directory::Reader;
+use world::Step;
+
+use super::work::Workshop;
+use crate::basis::{Recorder, Seen};
+use crate::error::{Error, Problem};
+
+/// A piece of the walk, done.
+pub(super) enum Unit {
+    /// Entries in path order.
+    Entries(Vec<Done>),
+    /// Chunks of a large file, in order; with the last of them, what else is known of the file.
+    Segment(Vec<Reference>, Option<FileEnd>),
+    /// A part of a large file that could not be read, and whether it was the last part.
+    Broken(Problem, bool),
+}
+
+/// One name, done.
+pub(super) enum Done {
+    /// An entry.
+    Entry {
+        /// The entry.
+        entry: Box<Entry>,
+        /// By which it may be believed unchanged next time.
+        identity: Option<Seen>,
+        /// Whether it changed while it was read.
+        changed: bool,
+    },
+    /// A further name of a file: its content is that of the first.
+    Link {
+        /// Where.
+        path: TreePath,
+        /// What is kept of it.
+        meta: Meta,
+    },
+    /// It could not be read.
+    Problem(Problem),
+}
+
+/// What is known of a large file beside its chunks.
+pub(super) struct FileEnd {
+    pub(super) path: TreePath,
+    pub(super) meta: Meta,
+    pub(super) identity: Option<Seen>,
+    pub(super) reader: Option<Arc<Reader>>,
+}
+
+/// What came of a run.
+pub(super) struct Collected {
+    pub(super) root: Reference,
+    pub(super) sizes: Sizes,
+    pub(super) problems: Vec<Problem>,
+    pub(super) changed: Vec<TreePath>,
+    pub(super) skipped: Vec<TreePath>,
+    pub(super) notices: Vec<String>,
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) recorder: Option<Recorder>,
+}
+
+/// Takes all units, then finishes the tree.
+pub(super) fn collect<'w, 'r>(
+    shop: &Workshop<'w, 'r>,
+    repo: &'r Repo,
+    units: Receiver<(u64, usize, Unit)>,
+    recorder: Option<Recorder>,
+) -> Result<Collected, Error> {
+    let tree = Builder::new(shop.writer.chunk_key(), shop.writer.worker(ContentKind::Tree).into());
+    let mut collector = Collector {
+        repo,
+        tree,
+        recorder,
+        file: ContentBuilder::new(),
+        broken: None,
+        links: HashMap::new(),
+        sizes: Sizes::default(),
+        problems: Vec::new(),
+        changed: Vec::new(),
+    };
+    let mut ahead = BTreeMap::new();
+    let mut next = 0;
+    for (number, bytes, unit) in units {
+        ahead.insert(number, (bytes, unit));
+        while let Some((bytes, unit)) = ahead.remove(&next) {
+            next += 1;
+            if !shop.has_failed() && let Err(error) = collector.take(unit) {
+                shop.fail(error);
+            }
+            shop.budget.give(bytes);
+        }
+    }
+    if shop.has_failed() {
+        return Err(Error::Request("the run failed".into()));
+    }
+    shop.finish_data()?;
+    collector.finish()
+}
+
+struct Collector<'w, 'r> {
+    repo: &'r Repo,
+    tree: Builder<TreeWorker<'w, 'r>>,
+    recorder: Option<Recorder>,
+    file: ContentBuilder,
+    broken: Option<Problem>,
+    links: HashMap<u64, (u64, Content)>,
+    sizes: Sizes,
+    problems: Vec<Problem>,
+    changed: Vec<TreePath>,
+}
+
+impl Collector<'_, '_> {
+    fn take(&mut self, unit: Unit) -> Result<(), Error> {
+        match unit {
+            Unit::Entries(done) => done.into_iter().try_for_each(|one| self.take_done(one)),
+            Unit::Broken(problem, last) => {
+                self.broken.get_or_insert(problem);
+                if last {
+                    self.end_broken();
+                }
+                Ok(())
+            }
+            Unit::Segment(references, end) => self.take_segment(references, end),
+        }
+    }
+
+    fn take_done(&mut self, done: Done) -> Result<(), Error> {
+        match done {
+            Done::Entry { entry, identity, changed } => self.push(*entry, identity, changed),
+            Done::Link { path, meta } => {
+                let first = meta.link.and_then(|link| self.links.get(&link)).cloned();
+                match first {
+                    Some((size, content)) => {
+                        let meta = Meta { size, ..meta };
+                        self.push(Entry { path, meta, content }, None, false)
+                    }
+                    None => {
+                        self.problem(Problem::new(&path, "the first name of this file could not be read"));
+                        Ok(())
+                    }
+                }
+            }
+            Done::Problem(problem) => {
+                self.problem(problem);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_segment(&mut self, references: Vec<Reference>, end: Option<FileEnd>) -> Result<(), Error> {
+        if self.broken.is_none() {
+            let bytes: u64 = references.iter().map(|r| u64::from(r.length)).sum();
+            for reference in references {
+                self.file.chunk(reference, self.tree.nodes())?;
+            }
+            self.repo.world().report(Step::Done { items: 0, bytes });
+        }
+        match end {
+            None => Ok(()),
+            Some(_) if self.broken.is_some() => {
+                self.end_broken();
+                Ok(())
+            }
+            Some(end) => self.end_file(end),
+        }
+    }
+
+    fn end_broken(&mut self) {
+        self.file = ContentBuilder::new();
+        if let Some(problem) = self.broken.take() {
+            self.problem(problem);
+        }
+    }
+
+    fn end_file(&mut self, end: FileEnd) -> Result<(), Error> {
+        let file = std::mem::replace(&mut self.file, ContentBuilder::new());
+        let (content, size) = file.finish(self.tree.nodes())?;
+        let changed = match end.reader.map(|reader| reader.changed()).transpose() {
+            Ok(changed) => changed.unwrap_or(false),
+            Err(error) => {
+                self.problem(Problem::new(&end.path, error));
+                return Ok(());
+            }
+        };
+        let meta = Meta { size, ..end.meta };
+        self.push(Entry { path: end.path, meta, content }, end.identity.filter(|_| !changed), changed)
+    }
+
+    fn push(&mut self, entry: Entry, identity: Option<Seen>, changed: bool) -> Result<(), Error> {
+        match self.tree.push(&entry) {
+            Ok(()) => {}
+            Err(Error::Refused(refused @ (Refused::TooLong(_) | Refused::Contradiction { .. }))) => {
+                self.problem(Problem::new(&entry.path, refused));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        match entry.meta.kind {
+            Kind::File => {
+                self.sizes.files += 1;
+                self.sizes.bytes_logical = self.sizes.bytes_logical.saturating_add(entry.meta.size);
+            }
+            Kind::Directory => self.sizes.directories += 1,
+            _ => self.sizes.others += 1,
+        }
+        let small = entry.meta.kind == Kind::File && !matches!(&entry.content, Content::Parts { parts, .. } if parts.len() > 1);
+        let bytes = if small { entry.meta.size } else { 0 };
+        self.repo.world().report(Step::Done { items: 1, bytes });
+        if changed {
+            self.changed.push(entry.path.clone());
+        }
+        if let Some(recorder) = &mut self.recorder {
+            identity.iter().for_each(|seen| recorder.push(&entry, seen));
+        }
+        if let Some(link) = entry.meta.link {
+            self.links.entry(link).or_insert((entry.meta.size, entry.content));
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    fn finish(self) -> Result<Collected, Error> {
+        let (root, _, mut worker) = self.tree.finish()?;
+        worker.0.finish()?;
+        Ok(Collected {
+            root,
+            sizes: self.sizes,
+            problems: self.problems,
+            changed: self.changed,
+            skipped: Vec::new(),
+            notices: Vec::new(),
+            paths: Vec::new(),
+            recorder: self.recorder,
+        })
+    }
+}
+
+/// The worker that stores nodes, with this crate's errors.
+pub(super) struct TreeWorker<'w, 'r>(Worker<'w, 'r>);
+
+impl<'w, 'r> From<Worker<'w, 'r>> for TreeWorker<'w, 'r> {
+    fn from(worker: Worker<'w, 'r>) -> TreeWorker<'w, 'r> {
+        TreeWorker(worker)
+    }
+}
+
+impl format::tree::Nodes for TreeWorker<'_, '_> {
+    type Error = Error;
+
+    fn save(
+        &mut self,
+        node: &[u8],
+        frames: &format::reference::FrameSet,
+    ) -> Result<Reference, Error> {
+        Ok(self.0.save(node, frames)?)
+    }
+}

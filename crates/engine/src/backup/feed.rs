@@ -1,0 +1,321 @@
+//! The feed: the walk, cut into units that are handed out in path order within the budget.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+
+use format::fact::{PointKind, Sizes};
+use format::id::PointId;
+use format::meta::{FileTime, Kind, Meta};
+use format::path::TreePath;
+use format::tree::{Content, Entry};
+use rayon::Scope;
+use source::directory::{Found, Item, Scan, Selection};
+use source::stream::Stream;
+use world::World;
+
+use super::Preview;
+use super::collect::{Done, FileEnd, Unit};
+use super::work::{Pending, Row, Ticket, Workshop, lock, read_segment};
+use crate::basis::{Basis, Places};
+use crate::budget::{BATCH_BYTES, BATCH_FILES, ENTRY_BYTES, READY_ENTRIES, SEGMENT_BYTES};
+use crate::error::{Error, Problem};
+
+/// Where content comes from.
+pub(super) enum Source {
+    /// A walk of the file system, and the paths that were asked for.
+    Walk(Box<Scan>, Vec<PathBuf>),
+    /// One stream.
+    Stream(Stream),
+}
+
+impl Source {
+    /// Starts the walk; a path that does not exist is an error here.
+    pub(super) fn walk(selection: &Selection, world: &World) -> Result<Source, Error> {
+        let paths = selection.roots.iter().map(|root| std::path::absolute(root).unwrap_or(root.clone()));
+        Ok(Source::Walk(Box::new(source::directory::scan(selection, world)?), paths.collect()))
+    }
+
+    /// The instant before the first read, if entries can be remembered at all.
+    pub(super) fn start(&self) -> Option<FileTime> {
+        match self {
+            Source::Walk(scan, _) => Some(scan.start()),
+            Source::Stream(_) => None,
+        }
+    }
+
+    /// The paths that were asked for.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        match self {
+            Source::Walk(_, paths) => paths.clone(),
+            Source::Stream(_) => Vec::new(),
+        }
+    }
+}
+
+/// What is remembered of the point that this one is compared with.
+pub(super) fn remembered(places: &Places, kind: Option<PointKind>, basis: PointId) -> Option<Basis> {
+    let path = if kind == Some(PointKind::Differential) { &places.full } else { &places.last };
+    Basis::open(path, basis)
+}
+
+/// Walks without reading any content.
+pub(super) fn preview(selection: &Selection, mut basis: Option<Basis>, world: &World) -> Result<Preview, Error> {
+    let mut preview = Preview::default();
+    for item in source::directory::scan(selection, world)? {
+        match item {
+            Item::Entry(found) => count(&mut preview.sizes, &found, basis.as_mut()),
+            Item::Problem(problem) => preview.problems.push(Problem::new(&problem.path, problem.error)),
+            Item::Skipped(_) => {}
+        }
+    }
+    Ok(preview)
+}
+
+fn count(sizes: &mut Sizes, found: &Found, basis: Option<&mut Basis>) {
+    match found.meta.kind {
+        Kind::File => {
+            sizes.files += 1;
+            sizes.bytes_logical = sizes.bytes_logical.saturating_add(found.meta.size);
+            if basis.is_none_or(|basis| basis.unchanged(found).is_none()) {
+                sizes.bytes_new = sizes.bytes_new.saturating_add(found.meta.size);
+            }
+        }
+        Kind::Directory => sizes.directories += 1,
+        _ => sizes.others += 1,
+    }
+}
+
+/// Hands out units.
+pub(super) struct Feed<'f, 'scope, 'w, 'r> {
+    shop: &'scope Workshop<'w, 'r>,
+    scope: &'f Scope<'scope>,
+    results: Sender<(u64, usize, Unit)>,
+    basis: Option<Basis>,
+    skipped: &'f Mutex<Vec<TreePath>>,
+    number: u64,
+    batch: Vec<Pending>,
+    batch_reads: usize,
+    batch_bytes: u64,
+    links: HashSet<u64>,
+}
+
+impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
+    pub(super) fn new(
+        shop: &'scope Workshop<'w, 'r>,
+        scope: &'f Scope<'scope>,
+        results: Sender<(u64, usize, Unit)>,
+        basis: Option<Basis>,
+        skipped: &'f Mutex<Vec<TreePath>>,
+    ) -> Self {
+        Feed {
+            shop,
+            scope,
+            results,
+            basis,
+            skipped,
+            number: 0,
+            batch: Vec::new(),
+            batch_reads: 0,
+            batch_bytes: 0,
+            links: HashSet::new(),
+        }
+    }
+
+    /// Feeds everything; ends early if the run has failed.
+    pub(super) fn feed(mut self, source: Source) -> Result<(), Error> {
+        match source {
+            Source::Walk(scan, paths) => self.walk(*scan, &paths)?,
+            Source::Stream(stream) => self.stream(stream)?,
+        }
+        self.flush_batch();
+        Ok(())
+    }
+
+    fn walk(&mut self, scan: Scan, paths: &[PathBuf]) -> Result<(), Error> {
+        for item in scan {
+            if self.shop.has_failed() {
+                break;
+            }
+            match item {
+                Item::Entry(found) => self.entry(found, paths)?,
+                Item::Problem(problem) => {
+                    self.ready(Done::Problem(Problem::new(&problem.path, problem.error)));
+                }
+                Item::Skipped(skipped) => lock(self.skipped).push(skipped.path),
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, mut found: Found, paths: &[PathBuf]) -> Result<(), Error> {
+        if found.path.is_root() && found.meta.kind != Kind::Directory {
+            found.path = self.root_for_one_file(&found.meta, paths)?;
+        }
+        if found.meta.kind != Kind::File {
+            let entry = Entry { path: found.path, meta: found.meta, content: Content::None };
+            self.ready(Done::Entry { entry: Box::new(entry), identity: None, changed: false });
+            return Ok(());
+        }
+        if let Some(link) = found.meta.link
+            && !self.links.insert(link)
+        {
+            self.ready(Done::Link { path: found.path, meta: found.meta });
+            return Ok(());
+        }
+        if let Some(entry) = self.unchanged(&found) {
+            let identity = self.shop.seen(&found);
+            self.ready(Done::Entry { entry: Box::new(entry), identity, changed: false });
+            return Ok(());
+        }
+        if found.meta.size > SEGMENT_BYTES as u64 { self.large(&found) } else { self.small(found) }
+        Ok(())
+    }
+
+    /// A single file is kept in an otherwise empty folder, so that restoring it gives a file with its name.
+    fn root_for_one_file(&mut self, meta: &Meta, paths: &[PathBuf]) -> Result<TreePath, Error> {
+        use std::os::unix::ffi::OsStrExt;
+        let name = paths.first().and_then(|path| path.file_name()).map_or(&b"content"[..], |name| name.as_bytes());
+        let path = TreePath::new(name).map_err(|why| Error::Request(format!("the file's name cannot be kept: {why}")))?;
+        self.folder(meta);
+        Ok(path)
+    }
+
+    fn folder(&mut self, like: &Meta) {
+        let meta = Meta {
+            mode: 0o700,
+            uid: like.uid,
+            gid: like.gid,
+            user: like.user.clone(),
+            group: like.group.clone(),
+            mtime: like.mtime,
+            ..Meta::new(Kind::Directory)
+        };
+        let entry = Entry { path: TreePath::root(), meta, content: Content::None };
+        self.ready(Done::Entry { entry: Box::new(entry), identity: None, changed: false });
+    }
+
+    /// The entry of a file that has not changed and whose content is still where it was.
+    fn unchanged(&mut self, found: &Found) -> Option<Entry> {
+        let entry = self.basis.as_mut()?.unchanged(found)?;
+        let there = entry.references().all(|reference| self.shop.writer.is_present(reference.pack));
+        there.then_some(entry)
+    }
+
+    fn small(&mut self, found: Found) {
+        self.batch_bytes = self.batch_bytes.saturating_add(found.meta.size);
+        self.batch_reads += 1;
+        self.batch.push(Pending::Read(Box::new(found)));
+        if self.batch_reads >= BATCH_FILES || self.batch_bytes >= BATCH_BYTES {
+            self.flush_batch();
+        }
+    }
+
+    fn ready(&mut self, done: Done) {
+        self.batch.push(Pending::Done(done));
+        if self.batch.len() >= READY_ENTRIES {
+            self.flush_batch();
+        }
+    }
+
+    /// Hands the batch on: to a worker if there is something to read, else straight to the collector.
+    fn flush_batch(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
+            return;
+        }
+        let reads = std::mem::take(&mut self.batch_reads);
+        let bytes = usize::try_from(std::mem::take(&mut self.batch_bytes)).unwrap_or(usize::MAX);
+        let ticket = self.ticket(bytes.saturating_add(batch.len() * ENTRY_BYTES));
+        let shop = self.shop;
+        if reads > 0 {
+            self.scope.spawn(move |_| shop.batch(batch, ticket));
+        } else {
+            shop.batch(batch, ticket);
+        }
+    }
+
+    fn ticket(&mut self, bytes: usize) -> Ticket {
+        let bytes = self.shop.budget.take(bytes);
+        let number = self.number;
+        self.number += 1;
+        Ticket { number, bytes, results: self.results.clone() }
+    }
+
+    fn segment_ticket(&mut self) -> Ticket {
+        self.ticket(SEGMENT_BYTES.saturating_add(self.shop.headroom()))
+    }
+
+    fn large(&mut self, found: &Found) {
+        self.flush_batch();
+        let reader = match found.open() {
+            Ok(reader) => Arc::new(reader),
+            Err(error) => return self.ready(Done::Problem(Problem::new(&found.path, error))),
+        };
+        let row = Arc::new(Row::default());
+        let last = found.meta.size.saturating_sub(1) / SEGMENT_BYTES as u64;
+        for index in 0..=last {
+            if self.shop.has_failed() {
+                return;
+            }
+            let ticket = self.segment_ticket();
+            let end = (index == last).then(|| FileEnd {
+                path: found.path.clone(),
+                meta: found.meta.clone(),
+                identity: self.shop.seen(found),
+                reader: Some(reader.clone()),
+            });
+            let (shop, row, reader, path) = (self.shop, row.clone(), reader.clone(), found.path.clone());
+            self.scope.spawn(move |scope| {
+                let filled = read_segment(&reader, &path, index, shop.headroom(), shop.buffer());
+                shop.segment(row, index, filled, (end, ticket), scope);
+            });
+        }
+    }
+
+    fn stream(&mut self, mut stream: Stream) -> Result<(), Error> {
+        let path = stream.path().clone();
+        self.folder(&stream.owner());
+        self.flush_batch();
+        let row = Arc::new(Row::default());
+        let mut index = 0;
+        let mut current = self.fill(&mut stream)?;
+        loop {
+            let full = current.len() >= self.shop.headroom().saturating_add(SEGMENT_BYTES);
+            let next = if full { self.fill(&mut stream)? } else { Vec::new() };
+            let last = !full || next.len() <= self.shop.headroom();
+            let end = if last { Some(self.stream_end(&path)) } else { None };
+            if last {
+                // The command's exit status decides before the last piece is handed on.
+                let meta = stream.finish()?;
+                let end = end.map(|end| FileEnd { meta, ..end });
+                self.hand_on(row, index, current, end);
+                return Ok(());
+            }
+            self.hand_on(row.clone(), index, std::mem::replace(&mut current, next), end);
+            index += 1;
+            if self.shop.has_failed() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn fill(&mut self, stream: &mut Stream) -> Result<Vec<u8>, Error> {
+        let mut buffer = self.shop.buffer();
+        let headroom = self.shop.headroom();
+        buffer.resize(headroom.saturating_add(SEGMENT_BYTES), 0);
+        let read = stream.read(buffer.get_mut(headroom..).unwrap_or_default())?;
+        buffer.truncate(headroom.saturating_add(read));
+        Ok(buffer)
+    }
+
+    fn stream_end(&self, path: &TreePath) -> FileEnd {
+        FileEnd { path: path.clone(), meta: Meta::new(Kind::File), identity: None, reader: None }
+    }
+
+    fn hand_on(&mut self, row: Arc<Row>, index: u64, buffer: Vec<u8>, end: Option<FileEnd>) {
+        let (ticket, shop) = (self.segment_ticket(), self.shop);
+        self.scope.spawn(move |scope| shop.segment(row, index, Ok(buffer), (end, ticket), scope));
+    }
+}

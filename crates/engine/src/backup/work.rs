@@ -1,0 +1,382 @@
+//! The workers: each takes a unit and brings it to its end on one thread.
+//!
+//! A large file is read and cut in segments by all workers at once, each as if a cut lay at its start; whoever completes
+//! the row stitches the cuts in order and hands the chunks of a segment, with the bytes that the one before left over, to
+//! a second piece of work that names and stores them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use format::cutter::{Cutter, Segment, Stream as More};
+use format::meta::FileTime;
+use format::pack::ContentKind;
+use format::path::TreePath;
+use format::reference::{FrameId, FrameSet, Reference};
+use format::tree::{Content, Entry, INLINE_BYTES_MAX, Part};
+use rayon::Scope;
+use repo::{Found as Known, Repo, Reuse, Worker, Writer};
+use source::directory::{Found, Reader};
+
+use super::collect::{self, Collected, Done, FileEnd, Unit};
+use super::feed::{Feed, Source};
+use crate::basis::{Basis, Recorder, Seen};
+use crate::budget::{Budget, SEGMENT_BYTES, work_bytes};
+use crate::error::{Error, Problem};
+
+/// Runs the whole pipeline: this thread walks, a pool of `cores` works, one thread collects.
+pub(super) fn run<'r>(
+    repo: &'r Repo,
+    writer: &Writer<'r>,
+    cutter: &Cutter,
+    source: Source,
+    basis: Option<Basis>,
+    recorder: Option<Recorder>,
+    cores: usize,
+) -> Result<Collected, Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(cores)
+        .thread_name(|n| format!("seawall-work-{n}"))
+        .build()
+        .map_err(|error| Error::Request(format!("cannot start {cores} threads: {error}")))?;
+    let (results, units) = std::sync::mpsc::channel();
+    let check = match writer.style().reuse {
+        Reuse::Verified => Some(repo::Reader::new(repo)).transpose().unwrap_or(None),
+        Reuse::Trusted => None,
+    };
+    let shop = Workshop {
+        writer,
+        cutter,
+        budget: Budget::new(work_bytes(cores)),
+        workers: (0..cores).map(|_| Mutex::new(writer.worker(ContentKind::Data))).collect(),
+        buffers: Mutex::default(),
+        check: check.map(|reader| (reader, Mutex::default())),
+        failure: Mutex::default(),
+        failed: AtomicBool::new(false),
+        start: source.start(),
+    };
+    let (paths, skipped) = (source.paths(), Mutex::default());
+    let collected = std::thread::scope(|threads| {
+        let collector = threads.spawn(|| collect::collect(&shop, repo, units, recorder));
+        let fed = pool.in_place_scope(|scope| Feed::new(&shop, scope, results, basis, &skipped).feed(source));
+        let collected = collector.join().expect("the collector does not panic");
+        fed.and(collected)
+    });
+    if let Some(error) = lock(&shop.failure).take() {
+        return Err(error);
+    }
+    let mut collected = collected?;
+    for worker in &shop.workers {
+        lock(worker).finish()?;
+    }
+    collected.paths = paths;
+    collected.skipped = skipped.into_inner().expect("no holder of this lock panics");
+    Ok(collected)
+}
+
+/// One entry of a batch.
+pub(super) enum Pending {
+    /// Nothing is to be read.
+    Done(Done),
+    /// A small file to be read.
+    Read(Box<Found>),
+}
+
+/// What all workers share.
+pub(super) struct Workshop<'w, 'r> {
+    pub(super) writer: &'w Writer<'r>,
+    pub(super) cutter: &'w Cutter,
+    pub(super) budget: Budget,
+    workers: Vec<Mutex<Worker<'w, 'r>>>,
+    buffers: Mutex<Vec<Vec<u8>>>,
+    check: Option<(repo::Reader<'r>, Mutex<HashSet<FrameId>>)>,
+    failure: Mutex<Option<Error>>,
+    failed: AtomicBool,
+    start: Option<FileTime>,
+}
+
+/// How a unit reaches the collector.
+#[derive(Clone)]
+pub(super) struct Ticket {
+    pub(super) number: u64,
+    pub(super) bytes: usize,
+    pub(super) results: Sender<(u64, usize, Unit)>,
+}
+
+impl Ticket {
+    /// Hands the unit on; whoever collects may have stopped because of a failure that is told elsewhere.
+    pub(super) fn send(self, unit: Unit) {
+        let _ = self.results.send((self.number, self.bytes, unit));
+    }
+}
+
+impl<'w, 'r> Workshop<'w, 'r> {
+    /// Whether the run cannot succeed any more.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the first failure; the run ends as soon as everybody notices.
+    pub(super) fn fail(&self, error: Error) {
+        self.failed.store(true, Ordering::Relaxed);
+        lock(&self.failure).get_or_insert(error);
+    }
+
+    /// Reads, cuts and stores small files among entries that are done.
+    pub(super) fn batch(&self, batch: Vec<Pending>, ticket: Ticket) {
+        let mut done = Vec::with_capacity(batch.len());
+        let mut buffer = self.buffer();
+        for pending in batch {
+            let one = match pending {
+                Pending::Done(one) => Ok(one),
+                Pending::Read(found) => self.small_file(*found, &mut buffer),
+            };
+            match one {
+                Ok(one) => done.push(one),
+                Err(error) => {
+                    self.fail(error);
+                    break;
+                }
+            }
+        }
+        self.give_back(buffer);
+        ticket.send(Unit::Entries(done));
+    }
+
+    fn small_file(&self, found: Found, buffer: &mut Vec<u8>) -> Result<Done, Error> {
+        buffer.clear();
+        let mut read = || -> Result<bool, source::Error> {
+            let reader = found.open()?;
+            reader.read_all_small(SEGMENT_BYTES, buffer)?;
+            reader.changed()
+        };
+        let changed = match read() {
+            Ok(changed) => changed,
+            Err(error) => return Ok(Done::Problem(Problem::new(&found.path, error))),
+        };
+        let identity = self.seen(&found).filter(|_| !changed);
+        let content = self.content(buffer)?;
+        let meta = format::meta::Meta { size: buffer.len() as u64, ..found.meta };
+        Ok(Done::Entry { entry: Box::new(Entry { path: found.path, meta, content }), identity, changed })
+    }
+
+    /// By which the file is known again; streams are not.
+    pub(super) fn seen(&self, found: &Found) -> Option<Seen> {
+        self.start.map(|start| Seen::of(found, start))
+    }
+
+    /// The content of a file that is all in memory.
+    fn content(&self, bytes: &[u8]) -> Result<Content, Error> {
+        if bytes.len() <= INLINE_BYTES_MAX {
+            return Ok(Content::Inline(bytes.into()));
+        }
+        let mut parts = Vec::new();
+        let mut rest = bytes;
+        let mut worker = self.worker();
+        while let Some(length) = self.cutter.next_cut(rest, More::EndsHere) {
+            let (chunk, after) = rest.split_at(length);
+            parts.push(Part::Chunk(self.save(&mut worker, chunk)?));
+            rest = after;
+        }
+        Ok(Content::Parts { depth: 0, parts })
+    }
+
+    /// Stores a chunk, or finds it; what a full backup finds was read back first.
+    fn save(&self, worker: &mut Worker<'_, '_>, plain: &[u8]) -> Result<Reference, Error> {
+        let Some((reader, seen)) = &self.check else {
+            return Ok(worker.save(plain, &FrameSet::default())?);
+        };
+        let chunk = self.writer.chunk_id(plain);
+        let known = match self.writer.find(&chunk)? {
+            Some(Known::Own(reference)) => return Ok(reference),
+            Some(Known::Known(reference)) if self.reads_back(reader, seen, &reference) => return Ok(reference),
+            Some(Known::Known(lost) | Known::Lost(lost)) => Some(lost),
+            None => None,
+        };
+        let instead = worker.store(chunk, plain, &FrameSet::default())?;
+        if let Some(lost) = known {
+            self.writer.substitute(lost, instead);
+        }
+        Ok(instead)
+    }
+
+    fn reads_back(&self, reader: &repo::Reader<'_>, seen: &Mutex<HashSet<FrameId>>, at: &Reference) -> bool {
+        if lock(seen).contains(&at.frame()) {
+            return true;
+        }
+        let good = reader.chunk_itself(at).is_ok();
+        if good {
+            lock(seen).insert(at.frame());
+        }
+        good
+    }
+
+    fn worker(&self) -> MutexGuard<'_, Worker<'w, 'r>> {
+        let index = rayon::current_thread_index().unwrap_or(0);
+        lock(self.workers.get(index).or(self.workers.first()).expect("there is at least one worker"))
+    }
+
+    /// Finishes all packs of data.
+    pub(super) fn finish_data(&self) -> Result<(), Error> {
+        for worker in &self.workers {
+            lock(worker).finish()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        lock(&self.buffers).pop().unwrap_or_default()
+    }
+
+    pub(super) fn give_back(&self, buffer: Vec<u8>) {
+        lock(&self.buffers).push(buffer);
+    }
+
+    /// Cuts a segment whose bytes lie in `buffer` behind the headroom, then stitches what is in a row.
+    pub(super) fn segment<'s>(
+        &'s self,
+        row: Arc<Row>,
+        index: u64,
+        filled: Result<Vec<u8>, Problem>,
+        (end, ticket): (Option<FileEnd>, Ticket),
+        scope: &Scope<'s>,
+    ) where
+        'w: 's,
+        'r: 's,
+    {
+        let piece = match filled {
+            Ok(buffer) => {
+                let more = if end.is_some() { More::EndsHere } else { More::GoesOn };
+                let start = index.saturating_mul(SEGMENT_BYTES as u64);
+                let data = buffer.get(self.headroom()..).unwrap_or_default();
+                let segment = self.cutter.cut_segment(start, data, more);
+                Ok((buffer, segment))
+            }
+            Err(problem) => Err(problem),
+        };
+        let mut stitch = lock(&row.stitch);
+        stitch.waiting.insert(index, Piece { piece, end, ticket });
+        while let Some(piece) = stitch.take_next() {
+            self.stitch(&mut stitch, piece, scope);
+        }
+    }
+
+    /// Room in front of a segment for what the one before leaves over.
+    pub(super) fn headroom(&self) -> usize {
+        self.cutter.sizes().max()
+    }
+
+    fn stitch<'s>(&'s self, stitch: &mut Stitch, piece: Piece, scope: &Scope<'s>)
+    where
+        'w: 's,
+        'r: 's,
+    {
+        let Piece { piece, end, ticket } = piece;
+        let (mut buffer, segment) = match piece {
+            Ok(good) => good,
+            Err(problem) => return ticket.send(Unit::Broken(problem, end.is_some())),
+        };
+        let start = self.headroom().saturating_sub(stitch.carry.len());
+        if let Some(room) = buffer.get_mut(start..self.headroom()) {
+            room.copy_from_slice(&stitch.carry);
+        }
+        let data = buffer.get(start..).unwrap_or_default();
+        let first = segment.end().saturating_sub(data.len() as u64);
+        let cuts: Vec<usize> = self
+            .cutter
+            .stitch(data, &segment)
+            .cuts
+            .iter()
+            .map(|cut| usize::try_from(cut.saturating_sub(first)).unwrap_or(data.len()))
+            .collect();
+        let last = cuts.last().copied().unwrap_or(0);
+        stitch.carry.clear();
+        stitch.carry.extend_from_slice(data.get(last..).unwrap_or_default());
+        let last_of_file = end.is_some();
+        scope.spawn(move |_| self.store_segment(buffer, start, &cuts, end, ticket, last_of_file));
+    }
+
+    fn store_segment(
+        &self,
+        buffer: Vec<u8>,
+        start: usize,
+        cuts: &[usize],
+        end: Option<FileEnd>,
+        ticket: Ticket,
+        last: bool,
+    ) {
+        let mut references = Vec::with_capacity(cuts.len());
+        let mut from = start;
+        for cut in cuts {
+            let to = start.saturating_add(*cut);
+            let chunk = buffer.get(from..to).unwrap_or_default();
+            if self.has_failed() {
+                break;
+            }
+            let saved = self.save(&mut self.worker(), chunk);
+            match saved {
+                Ok(reference) => references.push(reference),
+                Err(error) => {
+                    self.fail(error);
+                    break;
+                }
+            }
+            from = to;
+        }
+        self.give_back(buffer);
+        debug_assert_eq!(last, end.is_some(), "the last segment carries the end of its file");
+        ticket.send(Unit::Segment(references, end));
+    }
+}
+
+/// The segments of one large file, as they come.
+#[derive(Default)]
+pub(super) struct Row {
+    stitch: Mutex<Stitch>,
+}
+
+#[derive(Default)]
+struct Stitch {
+    next: u64,
+    waiting: BTreeMap<u64, Piece>,
+    carry: Vec<u8>,
+}
+
+impl Stitch {
+    fn take_next(&mut self) -> Option<Piece> {
+        let piece = self.waiting.remove(&self.next)?;
+        self.next = self.next.saturating_add(1);
+        Some(piece)
+    }
+}
+
+struct Piece {
+    piece: Result<(Vec<u8>, Segment), Problem>,
+    end: Option<FileEnd>,
+    ticket: Ticket,
+}
+
+/// Reads one segment of a file into a buffer behind the headroom.
+pub(super) fn read_segment(
+    reader: &Reader,
+    path: &TreePath,
+    index: u64,
+    headroom: usize,
+    mut buffer: Vec<u8>,
+) -> Result<Vec<u8>, Problem> {
+    buffer.resize(headroom.saturating_add(SEGMENT_BYTES), 0);
+    let offset = index.saturating_mul(SEGMENT_BYTES as u64);
+    let room = buffer.get_mut(headroom..).unwrap_or_default();
+    match reader.read_at(offset, room) {
+        Ok(read) => {
+            buffer.truncate(headroom.saturating_add(read));
+            Ok(buffer)
+        }
+        Err(error) => Err(Problem::new(path, error)),
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of this lock panics")
+}

@@ -1,0 +1,70 @@
+//! Every limit of the pipelines, each with its reason.
+
+use std::sync::{Condvar, Mutex};
+
+/// Bytes of a large file that one worker reads and cuts at a time: long enough to hide the start of a read, short
+/// enough that four of them per core fit into the budget.
+pub(crate) const SEGMENT_BYTES: usize = 8 << 20;
+
+/// Files in one batch of small files: enough that handing it over costs nothing beside opening them.
+pub(crate) const BATCH_FILES: usize = 64;
+
+/// Bytes in one batch of small files: about two frames.
+pub(crate) const BATCH_BYTES: u64 = 2 << 20;
+
+/// Entries without content of their own that are handed on together.
+pub(crate) const READY_ENTRIES: usize = 256;
+
+/// What an entry in flight is counted as, in bytes: path, metadata, references.
+pub(crate) const ENTRY_BYTES: usize = 512;
+
+/// Units in flight per core: one at work, one waiting, two for whoever is slower.
+const UNITS_PER_CORE: usize = 4;
+
+/// Bytes of work in flight for `cores` workers.
+pub(crate) fn work_bytes(cores: usize) -> usize {
+    SEGMENT_BYTES * (UNITS_PER_CORE * cores).saturating_add(1)
+}
+
+/// Bytes of ranges that a restore holds while they wait to be opened.
+pub(crate) const FETCH_BYTES: u64 = 96 << 20;
+
+/// Two frames of one pack are fetched together if the gap between them is at most this: reading on is cheaper than
+/// another request at 30 ms and 90 MB/s, and wastes less than a frame.
+pub(crate) const GAP_BYTES: u64 = 512 << 10;
+
+/// Longest range of one request.
+pub(crate) const RANGE_BYTES: u64 = 8 << 20;
+
+/// Pieces of content that a restore plans at a time: about 100 bytes each.
+pub(crate) const WINDOW_PIECES: usize = 400_000;
+
+/// Bytes that may be in flight, shared by all who feed a pipeline; a guard gives them back.
+pub(crate) struct Budget {
+    free: Mutex<usize>,
+    freed: Condvar,
+    most: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(most: usize) -> Budget {
+        Budget { free: Mutex::new(most), freed: Condvar::new(), most }
+    }
+
+    /// Takes `bytes`, or all there are if it asks for more; waits until they are free.
+    pub(crate) fn take(&self, bytes: usize) -> usize {
+        let bytes = bytes.min(self.most);
+        let mut free = self.free.lock().expect("no holder of this lock panics");
+        while *free < bytes {
+            free = self.freed.wait(free).expect("no holder of this lock panics");
+        }
+        *free -= bytes;
+        bytes
+    }
+
+    /// Gives back what [`Budget::take`] answered.
+    pub(crate) fn give(&self, bytes: usize) {
+        *self.free.lock().expect("no holder of this lock panics") += bytes;
+        self.freed.notify_all();
+    }
+}

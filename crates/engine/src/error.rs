@@ -1,0 +1,59 @@
+//! What can go wrong with a whole run, and with one item of it.
+
+use format::path::TreePath;
+use world::{Remedied, Remedy};
+
+/// Why a run ended without its result.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The repository.
+    #[error(transparent)]
+    Repo(#[from] repo::Error),
+    /// The source or the target.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// A tree that contradicts itself.
+    #[error("the tree of the point is damaged: {0}")]
+    Tree(#[from] format::Malformed),
+    /// Something that the format cannot keep.
+    #[error(transparent)]
+    Refused(#[from] format::tree::Refused),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Request(String),
+    /// What was read cannot be written out.
+    #[error("write the content: {0}")]
+    Output(String, std::io::ErrorKind),
+    /// Nothing under this path.
+    #[error("the point holds nothing at {0}")]
+    NoPath(String),
+}
+
+impl Remedied for Error {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Error::Repo(error) => error.remedy(),
+            Error::Source(error) => error.remedy(),
+            Error::Tree(_) => Remedy::Repair,
+            Error::Refused(_) | Error::Output(..) => Remedy::Stop,
+            Error::Request(_) | Error::NoPath(_) => Remedy::Correct,
+        }
+    }
+}
+
+/// One item that could not be done while the run went on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The item.
+    pub path: TreePath,
+    /// What happened, for a person.
+    pub what: String,
+    /// Whether stored data is damaged.
+    pub damaged: bool,
+}
+
+impl Problem {
+    pub(crate) fn new(path: &TreePath, what: impl ToString) -> Problem {
+        Problem { path: path.clone(), what: what.to_string(), damaged: false }
+    }
+}

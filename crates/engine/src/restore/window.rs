@@ -1,0 +1,349 @@
+//! A window of a restore: pieces of content by the frames that hold them.
+//!
+//! A window is filled by the walk and then run to its end. A frame is fetched once per window however many files need
+//! it. What a frame cannot give is asked for once more by reference, which tries every place and the substitute; only
+//! then is the file given up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use format::meta::Meta;
+use format::pack::{Frame, chunk_of};
+use format::path::TreePath;
+use format::reference::{FrameId, Reference};
+use format::tree::{Content, Entry, content_parts};
+use repo::{OpenPack, Reader, Scratch};
+use source::directory::{FileSink, Parked, Target};
+use world::Step;
+
+use super::{Nodes, Report};
+use crate::budget::{FETCH_BYTES, GAP_BYTES, RANGE_BYTES, WINDOW_PIECES};
+use crate::error::{Error, Problem};
+
+/// Files that are kept open between two of their pieces; others are put aside.
+const OPEN_FILES_MAX: u64 = 256;
+
+/// A file under way.
+struct FileState {
+    path: TreePath,
+    meta: Meta,
+    left: AtomicU64,
+    slot: Mutex<Slot>,
+}
+
+enum Slot {
+    Absent,
+    Open(FileSink),
+    Parked(Parked),
+    Given(Problem),
+}
+
+/// A piece of content: where it goes and where it is.
+struct Piece {
+    file: usize,
+    offset: u64,
+    reference: Reference,
+}
+
+pub(super) struct Window<'a, 'r> {
+    reader: &'a Reader<'r>,
+    target: &'a Target,
+    files: Vec<FileState>,
+    pieces: BTreeMap<FrameId, Vec<Piece>>,
+    count: usize,
+    first_names: HashMap<u64, TreePath>,
+    more_names: Vec<(u64, TreePath)>,
+    open: AtomicU64,
+}
+
+impl<'a, 'r> Window<'a, 'r> {
+    pub(super) fn new(reader: &'a Reader<'r>, target: &'a Target) -> Window<'a, 'r> {
+        Window {
+            reader,
+            target,
+            files: Vec::new(),
+            pieces: BTreeMap::new(),
+            count: 0,
+            first_names: HashMap::new(),
+            more_names: Vec::new(),
+            open: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= WINDOW_PIECES
+    }
+
+    /// Plans a file; tiny ones are written at once.
+    pub(super) fn file(&mut self, entry: Entry, report: &mut Report) -> Result<(), Error> {
+        if let Some(link) = entry.meta.link {
+            if self.first_names.contains_key(&link) {
+                self.more_names.push((link, entry.path));
+                return Ok(());
+            }
+            self.first_names.insert(link, entry.path.clone());
+        }
+        if let Some(parent) = entry.path.parent() {
+            self.target.directory(&parent)?;
+        }
+        match &entry.content {
+            Content::Inline(bytes) => {
+                let sink = self.target.file(&entry.path, 0)?;
+                sink.write_at(0, bytes)?;
+                finish_file(sink, &entry.path, &entry.meta, report);
+                Ok(())
+            }
+            Content::None => Err(Error::Request("a regular file without content".into())),
+            Content::Parts { .. } => self.plan(entry, report),
+        }
+    }
+
+    fn plan(&mut self, entry: Entry, report: &mut Report) -> Result<(), Error> {
+        let number = self.files.len();
+        let mut wanted = 0;
+        let mut pieces = Vec::new();
+        for extent in content_parts(Nodes(self.reader), &entry) {
+            let extent = match extent {
+                Ok(extent) => extent,
+                Err(error) => {
+                    let damaged = super::is_damage(&error);
+                    report.problems.push(Problem { path: entry.path.clone(), what: error.to_string(), damaged });
+                    return Ok(());
+                }
+            };
+            if let Some(reference) = extent.chunk {
+                wanted += u64::from(reference.length);
+                pieces.push(Piece { file: number, offset: extent.offset, reference });
+            }
+        }
+        if pieces.is_empty() {
+            let sink = self.target.file(&entry.path, entry.meta.size)?;
+            finish_file(sink, &entry.path, &entry.meta, report);
+            return Ok(());
+        }
+        self.count += pieces.len();
+        for piece in pieces {
+            self.pieces.entry(piece.reference.frame()).or_default().push(piece);
+        }
+        let slot = Mutex::new(Slot::Absent);
+        self.files.push(FileState { path: entry.path, meta: entry.meta, left: AtomicU64::new(wanted), slot });
+        Ok(())
+    }
+
+    /// Fetches and writes everything that was planned.
+    pub(super) fn run(&mut self, pool: &rayon::ThreadPool, report: &mut Report) -> Result<(), Error> {
+        let pieces = std::mem::take(&mut self.pieces);
+        self.count = 0;
+        let (jobs, lost) = self.jobs(pool, pieces);
+        let outcome = Mutex::new(std::mem::take(report));
+        let this = &*self;
+        pool.in_place_scope(|scope| {
+            for (piece, error) in lost {
+                let outcome = &outcome;
+                scope.spawn(move |_| this.retry(&piece, error, outcome));
+            }
+            let ranges = jobs.into_iter().map(|job| {
+                let (key, range) = (job.pack.key.clone(), job.range.clone());
+                (job, key, range)
+            });
+            this.reader.repo().io().get_ranges(ranges, FETCH_BYTES, |job, bytes| {
+                let mut report = lock(&outcome);
+                report.requests += 1;
+                report.fetched_bytes += job.range.end - job.range.start;
+                drop(report);
+                let outcome = &outcome;
+                scope.spawn(move |_| this.open_job(job, bytes, outcome));
+            });
+        });
+        *report = outcome.into_inner().expect("no holder of this lock panics");
+        self.settle(report);
+        Ok(())
+    }
+
+    /// Ranges to fetch, in the order of packs; and pieces whose pack does not even open.
+    fn jobs(&self, pool: &rayon::ThreadPool, pieces: BTreeMap<FrameId, Vec<Piece>>) -> (Vec<Job>, Vec<(Piece, String)>) {
+        use rayon::prelude::*;
+        let frames: Vec<(FrameId, Vec<Piece>)> = pieces.into_iter().collect();
+        let packs: std::collections::BTreeSet<_> = frames.iter().map(|(frame, _)| frame.pack).collect();
+        pool.install(|| packs.into_par_iter().for_each(|pack| drop(self.reader.pack(pack))));
+        let (mut jobs, mut lost): (Vec<Job>, Vec<(Piece, String)>) = (Vec::new(), Vec::new());
+        for (id, pieces) in frames {
+            match self.reader.locate(id) {
+                Ok((pack, frame)) => match jobs.last_mut() {
+                    Some(job) if job.takes(&pack, &frame) => job.add(frame, pieces),
+                    _ => jobs.push(Job::new(pack, frame, pieces)),
+                },
+                Err(error) => {
+                    let why = error.to_string();
+                    lost.extend(pieces.into_iter().map(|piece| (piece, why.clone())));
+                }
+            }
+        }
+        (jobs, lost)
+    }
+
+    fn open_job(&self, job: Job, bytes: Result<Bytes, repo::Error>, outcome: &Mutex<Report>) {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let why = error.to_string();
+                let pieces = job.frames.into_iter().flat_map(|(_, pieces)| pieces);
+                return pieces.for_each(|piece| self.retry(&piece, why.clone(), outcome));
+            }
+        };
+        let mut scratch = Scratch::default();
+        for (frame, pieces) in job.frames {
+            match job.pack.open(&frame, job.range.start, &bytes, &mut scratch) {
+                Ok(raw) => pieces.iter().for_each(|piece| self.put(piece, &raw, outcome)),
+                Err(error) => pieces.iter().for_each(|piece| self.retry(piece, error.to_string(), outcome)),
+            }
+        }
+    }
+
+    fn put(&self, piece: &Piece, raw: &[u8], outcome: &Mutex<Report>) {
+        match chunk_of(&piece.reference, raw, self.reader.chunk_key()) {
+            Ok(chunk) => self.write(piece, chunk, outcome),
+            Err(error) => self.retry(piece, error.to_string(), outcome),
+        }
+    }
+
+    /// Asks for the chunk by its reference: every place, then its substitute.
+    fn retry(&self, piece: &Piece, why: String, outcome: &Mutex<Report>) {
+        match self.reader.chunk(&piece.reference) {
+            Ok(chunk) => self.write(piece, &chunk, outcome),
+            Err(error) => {
+                let damaged = world::Remedied::remedy(&error) == world::Remedy::Repair;
+                let first = if error.to_string() == why { String::new() } else { format!(" (first: {why})") };
+                let file = &self.files[piece.file];
+                let problem = Problem { path: file.path.clone(), what: format!("{error}{first}"), damaged };
+                self.give_up(file, problem);
+            }
+        }
+    }
+
+    fn write(&self, piece: &Piece, chunk: &[u8], outcome: &Mutex<Report>) {
+        let file = &self.files[piece.file];
+        let mut slot = lock(&file.slot);
+        let sink = match std::mem::replace(&mut *slot, Slot::Absent) {
+            Slot::Absent => self.target.file(&file.path, file.meta.size).inspect(|_| {
+                self.open.fetch_add(1, Ordering::Relaxed);
+            }),
+            Slot::Open(sink) => Ok(sink),
+            Slot::Parked(parked) => self.target.reopen(&parked).inspect(|_| {
+                self.open.fetch_add(1, Ordering::Relaxed);
+            }),
+            Slot::Given(problem) => {
+                *slot = Slot::Given(problem);
+                return;
+            }
+        };
+        let written = sink.and_then(|sink| sink.write_at(piece.offset, chunk).map(|()| sink));
+        let sink = match written {
+            Ok(sink) => sink,
+            Err(error) => {
+                *slot = Slot::Given(Problem::new(&file.path, error));
+                return;
+            }
+        };
+        self.reader.repo().world().report(Step::Done { items: 0, bytes: chunk.len() as u64 });
+        let before = file.left.fetch_sub(chunk.len() as u64, Ordering::AcqRel);
+        if before == chunk.len() as u64 {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.reader.repo().world().report(Step::Done { items: 1, bytes: 0 });
+            finish_file(sink, &file.path, &file.meta, &mut lock(outcome));
+        } else if self.open.load(Ordering::Relaxed) > OPEN_FILES_MAX {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            *slot = Slot::Parked(sink.park());
+        } else {
+            *slot = Slot::Open(sink);
+        }
+    }
+
+    fn give_up(&self, file: &FileState, problem: Problem) {
+        let mut slot = lock(&file.slot);
+        let sink = match std::mem::replace(&mut *slot, Slot::Absent) {
+            Slot::Open(sink) => Some(sink),
+            Slot::Parked(parked) => self.target.reopen(&parked).ok(),
+            Slot::Given(first) => {
+                *slot = Slot::Given(first);
+                return;
+            }
+            Slot::Absent => None,
+        };
+        if let Some(sink) = sink {
+            // A rest that cannot be removed is still named as a problem.
+            let _ = sink.discard();
+        }
+        *slot = Slot::Given(problem);
+    }
+
+    /// Names every file that is not whole.
+    fn settle(&mut self, report: &mut Report) {
+        for file in self.files.drain(..) {
+            let whole = file.left.load(Ordering::Acquire) == 0;
+            match file.slot.into_inner().expect("no holder of this lock panics") {
+                Slot::Given(problem) => report.problems.push(problem),
+                _ if whole => {}
+                _ => report.problems.push(Problem::new(&file.path, "not all of it came back")),
+            }
+        }
+        self.open.store(0, Ordering::Relaxed);
+    }
+
+    /// Further names of files, once their content is there.
+    pub(super) fn link_names(&mut self, report: &mut Report) {
+        for (link, path) in std::mem::take(&mut self.more_names) {
+            let first = self.first_names.get(&link).expect("a further name comes after the first");
+            if let Err(error) = self.link(first, &path) {
+                report.problems.push(Problem::new(&path, error));
+            }
+        }
+    }
+
+    fn link(&self, first: &TreePath, path: &TreePath) -> Result<(), source::Error> {
+        if let Some(parent) = path.parent() {
+            self.target.directory(&parent)?;
+        }
+        self.target.hard_link(first, path)
+    }
+}
+
+fn finish_file(sink: FileSink, path: &TreePath, meta: &Meta, report: &mut Report) {
+    for shortfall in sink.finish(meta) {
+        report.shortfalls.push(Problem::new(path, shortfall));
+    }
+    report.files += 1;
+    report.bytes += meta.size;
+}
+
+/// Frames of one pack that are fetched by one request.
+struct Job {
+    pack: Arc<OpenPack>,
+    range: std::ops::Range<u64>,
+    frames: Vec<(Frame, Vec<Piece>)>,
+}
+
+impl Job {
+    fn new(pack: Arc<OpenPack>, frame: Frame, pieces: Vec<Piece>) -> Job {
+        Job { range: pack.range(&frame), pack, frames: vec![(frame, pieces)] }
+    }
+
+    fn takes(&self, pack: &Arc<OpenPack>, frame: &Frame) -> bool {
+        let range = pack.range(frame);
+        self.pack.key == pack.key
+            && range.start >= self.range.start
+            && range.start <= self.range.end.saturating_add(GAP_BYTES)
+            && range.end.saturating_sub(self.range.start) <= RANGE_BYTES
+    }
+
+    fn add(&mut self, frame: Frame, pieces: Vec<Piece>) {
+        self.range.end = self.range.end.max(self.pack.range(&frame).end);
+        self.frames.push((frame, pieces));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of this lock panics")
+}

@@ -1,0 +1,602 @@
+//! Keys, and what a secret opens; section 4 of `docs/format.md`.
+//!
+//! A bundle holds the keys of one domain; a slot is a bundle sealed for one secret and signed by the root. A bundle may
+//! lack keys, and then whoever holds it can do less: without the data seed nothing can be read, without the root seed
+//! nobody can be let in.
+
+use minicbor::{Decode, Encode};
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::cbor::{self, Fixed, Malformed, Octets};
+use crate::error::Error;
+use crate::id::{DomainId, Hash, RepoId, SlotId, from_hex, hex};
+use crate::limit::SMALL_OBJECT_BYTES_MAX;
+use crate::object::{ObjectKind, Sealed};
+use crate::seal::{Enc, KemPublic, KemSecret, SealKey, Secret, Signer, derive, join, verified};
+
+const WHAT: &str = "a key slot";
+
+/// Keys of one generation of a domain; what is missing cannot be done.
+#[derive(Clone)]
+pub struct Generation {
+    /// Counts from 0.
+    pub number: u32,
+    /// Names chunks and draws the cutter's table.
+    pub chunk: Option<Secret>,
+    /// Opens runs.
+    pub index: Option<Secret>,
+    /// Opens frames.
+    pub data: Option<KemSecret>,
+    /// Seals frames.
+    pub data_public: KemPublic,
+    /// Opens directories and sealed facts.
+    pub catalog: Option<KemSecret>,
+    /// Seals directories and facts.
+    pub catalog_public: KemPublic,
+}
+
+impl Generation {
+    /// Fresh keys.
+    pub fn fresh(number: u32, rng: &mut dyn CryptoRng) -> Generation {
+        let (data, catalog) = (KemSecret::from_seed(fresh(rng)), KemSecret::from_seed(fresh(rng)));
+        Generation {
+            number,
+            chunk: Some(fresh(rng)),
+            index: Some(fresh(rng)),
+            data_public: data.public(),
+            data: Some(data),
+            catalog_public: catalog.public(),
+            catalog: Some(catalog),
+        }
+    }
+
+    /// The chunk key; every bundle that can add has it.
+    pub fn chunk_key(&self) -> Result<&Secret, Error> {
+        self.chunk.as_ref().ok_or(Error::NoKey("naming chunks"))
+    }
+}
+
+/// A fresh secret.
+pub fn fresh(rng: &mut dyn CryptoRng) -> Secret {
+    let mut secret = Zeroizing::new([0; 32]);
+    rng.fill_bytes(&mut secret[..]);
+    secret
+}
+
+/// The keys of one domain of one repository, as one secret opens them.
+#[derive(Clone)]
+pub struct Bundle {
+    /// The repository they belong to.
+    pub repo: RepoId,
+    /// The domain they belong to.
+    pub domain: DomainId,
+    /// Oldest first; never empty.
+    pub generations: Vec<Generation>,
+    /// The root's signing seed: administrators only.
+    pub root: Option<Secret>,
+    /// The signing seed of the host that this bundle was exported for.
+    pub writer: Option<Secret>,
+}
+
+impl Bundle {
+    /// The generation that new data is sealed under.
+    pub fn newest(&self) -> &Generation {
+        self.generations.last().expect("a bundle has at least one generation")
+    }
+
+    /// The generation of this number.
+    pub fn generation(&self, number: u32) -> Result<&Generation, Error> {
+        self.generations.iter().find(|g| g.number == number).ok_or(Error::NoKey("this key generation"))
+    }
+
+    /// The same keys without those for reading and ruling, for a host that may only add; `writer` signs for it.
+    pub fn write_only(&self, writer: Secret) -> Bundle {
+        let mut bundle = self.clone();
+        for generation in &mut bundle.generations {
+            (generation.index, generation.data, generation.catalog) = (None, None, None);
+        }
+        (bundle.root, bundle.writer) = (None, Some(writer));
+        bundle
+    }
+
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let generations = self.generations.iter().map(GenerationRecord::of).collect();
+        let record = BundleRecord {
+            version: 0,
+            repo: self.repo,
+            domain: self.domain,
+            generations,
+            root: self.root.as_ref().map(|s| Fixed(**s)),
+            writer: self.writer.as_ref().map(|s| Fixed(**s)),
+        };
+        Zeroizing::new(cbor::encode(&record))
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Bundle, Error> {
+        let record: BundleRecord = cbor::decode("a bundle of keys", bytes)?;
+        let generations: Vec<Generation> =
+            record.generations.into_iter().map(GenerationRecord::open).collect::<Result<_, _>>()?;
+        if generations.is_empty() {
+            return Err(Malformed::new("a bundle of keys", "holds no generation").into());
+        }
+        Ok(Bundle {
+            repo: record.repo,
+            domain: record.domain,
+            generations,
+            root: record.root.map(secret),
+            writer: record.writer.map(secret),
+        })
+    }
+
+    /// The text of a bundle file.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let bytes = self.encode();
+        let check = Hash::of(&bytes);
+        Zeroizing::new(format!("seawall-bundle-0 {} {:.8}\n", hex(&bytes), check.to_string()))
+    }
+
+    /// Reads a bundle file.
+    pub fn from_text(text: &str) -> Result<Bundle, Error> {
+        Bundle::decode(&checked_line("a bundle file", "seawall-bundle-0", text)?)
+    }
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct BundleRecord {
+    #[n(0)]
+    version: u16,
+    #[n(1)]
+    repo: RepoId,
+    #[n(2)]
+    domain: DomainId,
+    #[n(3)]
+    generations: Vec<GenerationRecord>,
+    #[n(4)]
+    root: Option<Fixed<32>>,
+    #[n(5)]
+    writer: Option<Fixed<32>>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct GenerationRecord {
+    #[n(0)]
+    number: u32,
+    #[n(1)]
+    chunk: Option<Fixed<32>>,
+    #[n(2)]
+    index: Option<Fixed<32>>,
+    #[n(3)]
+    data: Option<Fixed<32>>,
+    #[n(4)]
+    data_public: Option<Octets>,
+    #[n(5)]
+    catalog: Option<Fixed<32>>,
+    #[n(6)]
+    catalog_public: Option<Octets>,
+}
+
+impl GenerationRecord {
+    fn of(generation: &Generation) -> GenerationRecord {
+        let fixed = |s: &Option<Secret>| s.as_ref().map(|s| Fixed(**s));
+        let seed = |s: &Option<KemSecret>| s.as_ref().map(|s| Fixed(**s.seed()));
+        let public = |s: &Option<KemSecret>, p: &KemPublic| s.is_none().then(|| Octets(p.as_bytes().to_vec()));
+        GenerationRecord {
+            number: generation.number,
+            chunk: fixed(&generation.chunk),
+            index: fixed(&generation.index),
+            data: seed(&generation.data),
+            data_public: public(&generation.data, &generation.data_public),
+            catalog: seed(&generation.catalog),
+            catalog_public: public(&generation.catalog, &generation.catalog_public),
+        }
+    }
+
+    fn open(self) -> Result<Generation, Error> {
+        let (data, data_public) = pair(self.data, self.data_public)?;
+        let (catalog, catalog_public) = pair(self.catalog, self.catalog_public)?;
+        Ok(Generation {
+            number: self.number,
+            chunk: self.chunk.map(secret),
+            index: self.index.map(secret),
+            data,
+            data_public,
+            catalog,
+            catalog_public,
+        })
+    }
+}
+
+fn pair(seed: Option<Fixed<32>>, public: Option<Octets>) -> Result<(Option<KemSecret>, KemPublic), Error> {
+    match (seed, public) {
+        (Some(seed), _) => {
+            let secret = KemSecret::from_seed(secret(seed));
+            let public = secret.public();
+            Ok((Some(secret), public))
+        }
+        (None, Some(public)) => Ok((None, KemPublic::from_bytes(&public.0)?)),
+        (None, None) => Err(Malformed::new("a bundle of keys", "a key pair is missing altogether").into()),
+    }
+}
+
+fn secret(bytes: Fixed<32>) -> Secret {
+    Zeroizing::new(bytes.0)
+}
+
+/// The secret of a key file.
+#[derive(Clone)]
+pub struct KeyFile(Secret);
+
+impl KeyFile {
+    /// A fresh one.
+    pub fn fresh(rng: &mut dyn CryptoRng) -> KeyFile {
+        KeyFile(fresh(rng))
+    }
+
+    /// The line that holds the secret; a file may have comment lines before it.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let check = Hash::of(&self.0[..]);
+        Zeroizing::new(format!("seawall-key-0 {} {:.8}\n", hex(&self.0[..]), check.to_string()))
+    }
+
+    /// Reads a key file; a typing error is told by its check.
+    pub fn from_text(text: &str) -> Result<KeyFile, Error> {
+        let bytes = checked_line("a key file", "seawall-key-0", text)?;
+        let bytes = <[u8; 32]>::try_from(&bytes[..])
+            .map_err(|_| Malformed::new("a key file", "the secret has not 64 hexadecimal digits"))?;
+        Ok(KeyFile(Zeroizing::new(bytes)))
+    }
+}
+
+fn checked_line(what: &'static str, word: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, Malformed> {
+    let bad = |why: &str| Malformed::new(what, why);
+    let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let line = lines.next().ok_or_else(|| bad("it is empty"))?;
+    let mut words = line.split(' ');
+    let (Some(first), Some(digits), Some(check), None) = (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(bad("its line has not three words"));
+    };
+    if first != word {
+        return Err(bad(&format!("its line does not start with {word}")));
+    }
+    let bytes = from_hex(digits).map(Zeroizing::new).ok_or_else(|| bad("its second word is not hexadecimal"))?;
+    if !Hash::of(&bytes).to_string().starts_with(check) || check.len() != 8 {
+        return Err(bad("its check does not match: there is a typing error in it"));
+    }
+    Ok(bytes)
+}
+
+/// What opens a slot.
+pub enum Unlock {
+    /// A key file.
+    KeyFile(KeyFile),
+    /// A passphrase, as its UTF-8 bytes.
+    Passphrase(Zeroizing<String>),
+    /// A recipient's private key.
+    Recipient(KemSecret),
+}
+
+/// What a new slot is sealed for.
+pub enum Lock {
+    /// A key file.
+    KeyFile(KeyFile),
+    /// A passphrase and the cost of guessing it.
+    Passphrase(Zeroizing<String>, Argon2Cost),
+    /// A recipient's public key.
+    Recipient(KemPublic),
+}
+
+/// Cost of Argon2id: memory in KiB, passes, lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argon2Cost {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+impl Argon2Cost {
+    /// 64 MiB, three passes, four lanes: the second recommendation of RFC 9106.
+    pub const DEFAULT: Argon2Cost = Argon2Cost { memory_kib: 64 << 10, passes: 3, lanes: 4 };
+
+    const MAX: Argon2Cost = Argon2Cost { memory_kib: 4 << 20, passes: 64, lanes: 64 };
+
+    fn check(&self) -> Result<(), Malformed> {
+        let most = Argon2Cost::MAX;
+        if self.memory_kib > most.memory_kib || self.passes > most.passes || self.lanes > most.lanes {
+            return Err(Malformed::new(WHAT, "asks for more memory, passes or lanes than is allowed"));
+        }
+        Ok(())
+    }
+}
+
+/// The kind of secret a slot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotKind {
+    /// A key file.
+    KeyFile,
+    /// A passphrase.
+    Passphrase,
+    /// A recipient's key pair.
+    Recipient,
+}
+
+impl SlotKind {
+    /// What a person calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            SlotKind::KeyFile => "key file",
+            SlotKind::Passphrase => "passphrase",
+            SlotKind::Recipient => "recipient",
+        }
+    }
+}
+
+/// A slot as it lies in the repository; its signature was verified.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    record: SlotRecord,
+    kind: SlotKind,
+}
+
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(array)]
+struct SlotRecord {
+    #[n(0)]
+    repo: RepoId,
+    #[n(1)]
+    domain: DomainId,
+    #[n(2)]
+    slot: SlotId,
+    #[n(3)]
+    kind: u8,
+    #[n(4)]
+    parameters: Parameters,
+    #[n(5)]
+    region: Option<String>,
+    #[n(6)]
+    label: String,
+    #[n(7)]
+    created: i64,
+    #[n(8)]
+    commitment: Fixed<32>,
+    #[n(9)]
+    sealed: Octets,
+}
+
+/// First element: salt or hash of the recipient; then Argon2's costs, or the encapsulated key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Parameters {
+    Salt([u8; 32]),
+    Argon2([u8; 32], Argon2Cost),
+    Recipient(Hash, Enc),
+}
+
+impl<C> Encode<C> for Parameters {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        match self {
+            Parameters::Salt(salt) => e.array(1)?.bytes(salt)?,
+            Parameters::Argon2(salt, cost) => {
+                e.array(4)?.bytes(salt)?.u32(cost.memory_kib)?.u32(cost.passes)?.u32(cost.lanes)?
+            }
+            Parameters::Recipient(hash, enc) => e.array(2)?.bytes(hash.as_bytes())?.bytes(&enc.0[..])?,
+        };
+        Ok(())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Parameters {
+    fn decode(d: &mut minicbor::Decoder<'b>, c: &mut C) -> Result<Parameters, minicbor::decode::Error> {
+        let bad = |e: Malformed| minicbor::decode::Error::message(e.why);
+        match d.array()? {
+            Some(1) => Ok(Parameters::Salt(Fixed::decode(d, c)?.0)),
+            Some(4) => {
+                let salt = Fixed::decode(d, c)?.0;
+                let cost = Argon2Cost { memory_kib: d.u32()?, passes: d.u32()?, lanes: d.u32()? };
+                Ok(Parameters::Argon2(salt, cost))
+            }
+            Some(2) => {
+                let hash = Hash::decode(d, c)?;
+                Ok(Parameters::Recipient(hash, Enc::from_bytes(d.bytes()?).map_err(bad)?))
+            }
+            _ => Err(minicbor::decode::Error::message("parameters of no known kind")),
+        }
+    }
+}
+
+impl std::fmt::Debug for Enc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Enc")
+    }
+}
+
+/// What a new slot says about itself.
+#[derive(Clone, Debug)]
+pub struct SlotLabel {
+    /// Its id, random.
+    pub slot: SlotId,
+    /// The region whose provider opens it, if it is for one.
+    pub region: Option<String>,
+    /// What a person calls it.
+    pub label: String,
+    /// UTC nanoseconds.
+    pub created: i64,
+}
+
+impl Slot {
+    /// Seals `bundle` for `lock`, signed by `root`.
+    pub fn seal(
+        bundle: &Bundle,
+        lock: &Lock,
+        about: SlotLabel,
+        root: &Signer,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Sealed, Error> {
+        let (kind, parameters, key) = lock_key(bundle, about.slot, lock, rng)?;
+        let mut random = [0; 8];
+        rng.fill_bytes(&mut random);
+        let mut sealed = Vec::new();
+        let aad = bundle_aad(&bundle.repo, &bundle.domain, &about.slot, kind);
+        key.seal(&mut sealed, 0, random, &aad, &bundle.encode());
+        let record = SlotRecord {
+            repo: bundle.repo,
+            domain: bundle.domain,
+            slot: about.slot,
+            kind,
+            parameters,
+            region: about.region,
+            label: about.label,
+            created: about.created,
+            commitment: Fixed(key.commitment()),
+            sealed: Octets(sealed),
+        };
+        let mut bytes = ObjectKind::Slot.head().to_vec();
+        bytes.extend_from_slice(&cbor::encode(&record));
+        root.sign("seawall 0 slot", &mut bytes);
+        Ok(Sealed::new(bytes))
+    }
+
+    /// Reads a slot of `repo`, signed by the root whose public key this is.
+    pub fn decode(bytes: &[u8], repo: &RepoId, root_public: &[u8; 32]) -> Result<Slot, Error> {
+        if bytes.len() > SMALL_OBJECT_BYTES_MAX {
+            return Err(Malformed::new(WHAT, "larger than is allowed").into());
+        }
+        ObjectKind::Slot.strip(bytes)?;
+        let body = verified(WHAT, "seawall 0 slot", root_public, bytes)?;
+        let record: SlotRecord = cbor::decode(WHAT, ObjectKind::Slot.strip(body)?)?;
+        if &record.repo != repo {
+            return Err(Error::Foreign(WHAT));
+        }
+        let kind = match (record.kind, &record.parameters) {
+            (0, Parameters::Salt(_)) => SlotKind::KeyFile,
+            (1, Parameters::Argon2(..)) => SlotKind::Passphrase,
+            (2, Parameters::Recipient(..)) => SlotKind::Recipient,
+            _ => return Err(Malformed::new(WHAT, "of no known kind").into()),
+        };
+        Ok(Slot { record, kind })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> SlotId {
+        self.record.slot
+    }
+
+    /// The domain whose keys it holds.
+    pub fn domain(&self) -> DomainId {
+        self.record.domain
+    }
+
+    /// The kind of secret it is for.
+    pub fn kind(&self) -> SlotKind {
+        self.kind
+    }
+
+    /// What a person calls it.
+    pub fn label(&self) -> &str {
+        &self.record.label
+    }
+
+    /// The region whose provider opens it, if it is for one.
+    pub fn region(&self) -> Option<&str> {
+        self.record.region.as_deref()
+    }
+
+    /// When it was made, in UTC nanoseconds.
+    pub fn created(&self) -> i64 {
+        self.record.created
+    }
+
+    /// The bundle in it; [`Error::WrongKey`] if `unlock` is not what it was sealed for.
+    pub fn open(&self, unlock: &Unlock) -> Result<Bundle, Error> {
+        let record = &self.record;
+        let key = self.unlock_key(unlock)?;
+        key.check(WHAT, &record.commitment.0)?;
+        let aad = bundle_aad(&record.repo, &record.domain, &record.slot, record.kind);
+        let mut plain = Zeroizing::new(Vec::new());
+        key.open(WHAT, &mut plain, 0, &aad, &record.sealed.0)?;
+        let bundle = Bundle::decode(&plain)?;
+        if bundle.repo != record.repo || bundle.domain != record.domain {
+            return Err(Error::Foreign("a bundle of keys"));
+        }
+        Ok(bundle)
+    }
+
+    fn unlock_key(&self, unlock: &Unlock) -> Result<SealKey, Error> {
+        let record = &self.record;
+        let place: [&[u8]; 3] = [&record.repo.0, &record.domain.0, &record.slot.0];
+        match (unlock, &record.parameters) {
+            (Unlock::KeyFile(file), Parameters::Salt(salt)) => Ok(key_file_key(file, place, salt)),
+            (Unlock::Passphrase(words), Parameters::Argon2(salt, cost)) => {
+                cost.check()?;
+                passphrase_key(words, place, salt, *cost)
+            }
+            (Unlock::Recipient(secret), Parameters::Recipient(hash, enc)) => {
+                if Hash::of(secret.public().as_bytes()) != *hash {
+                    return Err(Error::WrongKey(WHAT));
+                }
+                secret.decapsulate(&slot_info(place), enc)
+            }
+            _ => Err(Error::WrongKey(WHAT)),
+        }
+    }
+}
+
+fn lock_key(
+    bundle: &Bundle,
+    slot: SlotId,
+    lock: &Lock,
+    rng: &mut dyn CryptoRng,
+) -> Result<(u8, Parameters, SealKey), Error> {
+    let place: [&[u8]; 3] = [&bundle.repo.0, &bundle.domain.0, &slot.0];
+    let mut salt = [0; 32];
+    rng.fill_bytes(&mut salt);
+    Ok(match lock {
+        Lock::KeyFile(file) => (0, Parameters::Salt(salt), key_file_key(file, place, &salt)),
+        Lock::Passphrase(words, cost) => {
+            cost.check()?;
+            (1, Parameters::Argon2(salt, *cost), passphrase_key(words, place, &salt, *cost)?)
+        }
+        Lock::Recipient(public) => {
+            let (enc, key) = public.encapsulate(&slot_info(place), rng);
+            (2, Parameters::Recipient(Hash::of(public.as_bytes()), enc), key)
+        }
+    })
+}
+
+fn key_file_key(file: &KeyFile, [repo, domain, slot]: [&[u8]; 3], salt: &[u8; 32]) -> SealKey {
+    SealKey::derive("seawall 0 slot key file", &[&file.0[..], repo, domain, slot, salt])
+}
+
+fn passphrase_key(
+    words: &str,
+    [repo, domain, slot]: [&[u8]; 3],
+    salt: &[u8; 32],
+    cost: Argon2Cost,
+) -> Result<SealKey, Error> {
+    let bad = |e: argon2::Error| Malformed::new(WHAT, format!("its Argon2 parameters do not work: {e}"));
+    let params = argon2::Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(bad)?;
+    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let mut stretched = Zeroizing::new([0; 32]);
+    argon2.hash_password_into(words.as_bytes(), salt, &mut stretched[..]).map_err(bad)?;
+    Ok(SealKey::new(&derive("seawall 0 slot passphrase", &[&stretched[..], repo, domain, slot])))
+}
+
+fn slot_info(place: [&[u8]; 3]) -> Vec<u8> {
+    join(&[b"seawall 0 slot", &place.concat()])
+}
+
+fn bundle_aad(repo: &RepoId, domain: &DomainId, slot: &SlotId, kind: u8) -> Vec<u8> {
+    join(&[b"seawall 0 bundle", &repo.0, &domain.0, &slot.0, &[kind]])
+}
+
+#[cfg(test)]
+mod tests;

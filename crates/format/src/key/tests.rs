@@ -1,0 +1,130 @@
+use super::*;
+
+struct Counting(u64);
+
+impl rand_core::TryRng for Counting {
+    type Error = std::convert::Infallible;
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        self.try_next_u64().map(|n| n as u32)
+    }
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        self.0 += 1;
+        Ok(u64::from_le_bytes(*blake3::hash(&self.0.to_le_bytes()).as_bytes().first_chunk().unwrap()))
+    }
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        for part in bytes.chunks_mut(8) {
+            let n = self.try_next_u64()?.to_le_bytes();
+            part.copy_from_slice(&n[..part.len()]);
+        }
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Counting {}
+
+fn bundle(rng: &mut Counting) -> Bundle {
+    Bundle {
+        repo: RepoId([1; 32]),
+        domain: DomainId([2; 16]),
+        generations: vec![Generation::fresh(0, rng), Generation::fresh(1, rng)],
+        root: Some(fresh(rng)),
+        writer: None,
+    }
+}
+
+fn about() -> SlotLabel {
+    SlotLabel { slot: SlotId([3; 16]), region: None, label: "first".into(), created: 5 }
+}
+
+const CHEAP: Argon2Cost = Argon2Cost { memory_kib: 64, passes: 1, lanes: 1 };
+
+fn words(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.to_owned())
+}
+
+#[test]
+fn each_kind_of_secret_opens_its_slot_and_no_other() {
+    let mut rng = Counting(0);
+    let bundle = bundle(&mut rng);
+    let root = Signer::from_seed(bundle.root.as_ref().unwrap());
+    let (file, other) = (KeyFile::fresh(&mut rng), KeyFile::fresh(&mut rng));
+    let recipient = KemSecret::from_seed(fresh(&mut rng));
+    let locks = [
+        Lock::KeyFile(file.clone()),
+        Lock::Passphrase(words("correct horse"), CHEAP),
+        Lock::Recipient(recipient.public()),
+    ];
+    let unlocks = [
+        Unlock::KeyFile(file),
+        Unlock::Passphrase(words("correct horse")),
+        Unlock::Recipient(recipient),
+        Unlock::KeyFile(other),
+        Unlock::Passphrase(words("wrong horse")),
+        Unlock::Recipient(KemSecret::from_seed(fresh(&mut rng))),
+    ];
+    for (l, lock) in locks.iter().enumerate() {
+        let sealed = Slot::seal(&bundle, lock, about(), &root, &mut rng).unwrap();
+        let slot = Slot::decode(sealed.as_bytes(), &bundle.repo, &root.public()).unwrap();
+        for (u, unlock) in unlocks.iter().enumerate() {
+            match slot.open(unlock) {
+                Ok(opened) => {
+                    assert_eq!(l, u);
+                    assert_eq!(opened.encode(), bundle.encode());
+                }
+                Err(error) => {
+                    assert_ne!(l, u);
+                    assert_eq!(error, Error::WrongKey(WHAT));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slot_of_another_repository_or_root_is_refused() {
+    let mut rng = Counting(0);
+    let bundle = bundle(&mut rng);
+    let root = Signer::from_seed(bundle.root.as_ref().unwrap());
+    let lock = Lock::KeyFile(KeyFile::fresh(&mut rng));
+    let bytes = Slot::seal(&bundle, &lock, about(), &root, &mut rng).unwrap().into_bytes();
+    let elsewhere = Slot::decode(&bytes, &RepoId([9; 32]), &root.public()).err();
+    assert_eq!(elsewhere, Some(Error::Foreign(WHAT)));
+    assert!(matches!(Slot::decode(&bytes, &bundle.repo, &[8; 32]), Err(Error::BadSignature(_))));
+    for cut in [0, 5, 12, bytes.len() - 1] {
+        assert!(Slot::decode(&bytes[..cut], &bundle.repo, &root.public()).is_err());
+    }
+}
+
+#[test]
+fn a_write_only_bundle_survives_its_file_without_the_keys_for_reading() {
+    let mut rng = Counting(0);
+    let full = bundle(&mut rng);
+    let less = Bundle::from_text(&full.write_only(fresh(&mut rng)).to_text()).unwrap();
+    let keys = less.newest();
+    assert!(keys.data.is_none() && keys.catalog.is_none() && keys.index.is_none() && less.root.is_none());
+    assert_eq!(keys.data_public, full.newest().data_public);
+    assert!(keys.chunk_key().is_ok() && less.writer.is_some());
+}
+
+#[test]
+fn a_key_file_with_a_typing_error_says_so() {
+    let text = KeyFile::fresh(&mut Counting(1)).to_text().to_string();
+    let commented = format!("# keep a copy elsewhere\n\n{text}");
+    assert_eq!(KeyFile::from_text(&commented).unwrap().to_text().to_string(), text);
+    let at = text.find(' ').unwrap() + 1;
+    let wrong = if text.as_bytes()[at] == b'0' { "1" } else { "0" };
+    let mut typo = text.clone();
+    typo.replace_range(at..at + 1, wrong);
+    let error = KeyFile::from_text(&typo).err().unwrap().to_string();
+    assert!(error.contains("typing error"), "{error}");
+    for bad in ["", "# only words", "seawall-key-0 ab", "hello a b", &text.replace("key", "kay")] {
+        assert!(KeyFile::from_text(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_hostile_slot_cannot_ask_for_endless_memory() {
+    let dear = Argon2Cost { memory_kib: u32::MAX, passes: 1, lanes: 1 };
+    assert!(dear.check().is_err());
+    assert!(Argon2Cost::DEFAULT.check().is_ok());
+}

@@ -1,0 +1,165 @@
+//! What can go wrong with a repository, told so that each variant is acted on differently.
+
+use std::path::PathBuf;
+
+use format::id::{PointId, RepoId, WriterId};
+use world::{Remedied, Remedy};
+
+/// Why the repository could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    /// An object that does not read as it should.
+    #[error("read {object} in {place}: {source}")]
+    Object {
+        /// Its name.
+        object: String,
+        /// Where it lies.
+        place: String,
+        /// What is wrong with it.
+        source: format::Error,
+    },
+    /// An object that must be there and is not, or not as the log says.
+    #[error("{object} in {place} is damaged: {why}")]
+    Damaged {
+        /// Its name.
+        object: String,
+        /// Where it should lie.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Bytes that make no sense, found while a tree was walked.
+    #[error(transparent)]
+    Malformed(#[from] format::Malformed),
+    /// Something that the format cannot keep.
+    #[error(transparent)]
+    Refused(#[from] format::tree::Refused),
+    /// Nothing that looks like a repository.
+    #[error("there is no repository in {0}")]
+    NoRepository(String),
+    /// Something is there already.
+    #[error("{0} already holds a repository or other files")]
+    Occupied(String),
+    /// None of the slots opens.
+    #[error("the {secret} opens none of the {slots} key slots in {place}")]
+    WrongKey {
+        /// What was tried.
+        secret: &'static str,
+        /// How many slots there are.
+        slots: usize,
+        /// Where.
+        place: String,
+    },
+    /// It is another repository than the one that was trusted.
+    #[error("{place} holds repository {found:.16}, but {expected:.16} is the one that was trusted")]
+    NotTrusted {
+        /// Where.
+        place: String,
+        /// What was trusted, in hexadecimal.
+        expected: String,
+        /// What is there, in hexadecimal.
+        found: String,
+    },
+    /// This writer may not do that.
+    #[error("writer {writer} may not {act}")]
+    NotAllowed {
+        /// Who.
+        writer: WriterId,
+        /// What.
+        act: &'static str,
+    },
+    /// The keys at hand do not allow it.
+    #[error(transparent)]
+    Keys(format::Error),
+    /// No point of that name.
+    #[error("no point {asked}")]
+    NoPoint {
+        /// What was asked for, as a person would say it.
+        asked: String,
+    },
+    /// Several points of that name.
+    #[error("{asked} could be any of {}", list(candidates))]
+    Ambiguous {
+        /// What was asked for.
+        asked: String,
+        /// What it could mean.
+        candidates: Vec<PointId>,
+    },
+    /// Somebody else was at work, and what this session relied on is gone; nothing is lost, it can be run again.
+    #[error("{0}")]
+    Raced(String),
+    /// Fewer regions than promised hold the point.
+    #[error("{0}")]
+    TooFewRegions(String),
+    /// Local files: state, key files, caches.
+    #[error("{act} {}: {source}", path.display())]
+    Local {
+        /// What was done.
+        act: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The catalog, which is only a cache.
+    #[error("the catalog {}: {why}", path.display())]
+    Catalog {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        why: String,
+    },
+    /// A fact that this program does not know forbids the verb.
+    #[error("this repository holds something that this version does not know and that forbids to {verb}: {fact}")]
+    UnknownFact {
+        /// What was to be done.
+        verb: &'static str,
+        /// Which fact.
+        fact: String,
+    },
+}
+
+fn list(points: &[PointId]) -> String {
+    let shown: Vec<String> = points.iter().take(5).map(|p| format!("{p:.12}", p = p.to_string())).collect();
+    format!("{}{}", shown.join(", "), if points.len() > 5 { ", ..." } else { "" })
+}
+
+impl Error {
+    /// Names the object that a decoder complained about.
+    pub(crate) fn object(object: impl ToString, place: impl ToString) -> impl FnOnce(format::Error) -> Error {
+        let (object, place) = (object.to_string(), place.to_string());
+        move |source| match source {
+            format::Error::NoKey(_) => Error::Keys(source),
+            source => Error::Object { object, place, source },
+        }
+    }
+
+    /// A place that holds another repository than the trusted one.
+    pub(crate) fn not_trusted(place: impl ToString, expected: RepoId, found: RepoId) -> Error {
+        Error::NotTrusted {
+            place: place.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+}
+
+impl Remedied for Error {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Error::Storage(source) => source.remedy(),
+            Error::Object { source: format::Error::Newer { .. }, .. } => Remedy::Correct,
+            Error::Object { .. } | Error::Damaged { .. } | Error::Malformed(_) => Remedy::Repair,
+            Error::Refused(_) => Remedy::Report,
+            Error::NoRepository(_) | Error::Occupied(_) | Error::WrongKey { .. } => Remedy::Correct,
+            Error::NotTrusted { .. } | Error::NotAllowed { .. } | Error::Keys(_) => Remedy::Correct,
+            Error::NoPoint { .. } | Error::Ambiguous { .. } | Error::UnknownFact { .. } => Remedy::Correct,
+            Error::Raced(_) => Remedy::Refresh,
+            Error::TooFewRegions(_) => Remedy::Retry,
+            Error::Local { .. } | Error::Catalog { .. } => Remedy::Stop,
+        }
+    }
+}

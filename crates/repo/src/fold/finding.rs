@@ -1,0 +1,91 @@
+//! What is wrong with a log, told so that a person knows which entry to look at. Nothing that is named here
+//! was dropped: the entry is kept, and what still can be used of it is used.
+
+use format::entry::EntryId;
+
+/// Something about the log that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finding {
+    /// Entries of a chain are missing before this one.
+    Missing {
+        /// The first entry after the gap.
+        before: EntryId,
+        /// How many are missing.
+        count: u32,
+    },
+    /// Two entries claim the same place.
+    Forked(EntryId),
+    /// An entry does not name the hash of the one before it.
+    Reordered(EntryId),
+    /// Somebody saw an entry that is not here.
+    Unseen {
+        /// The entry that is not here.
+        entry: EntryId,
+        /// Who names it.
+        named_by: EntryId,
+    },
+    /// Somebody saw another entry in this place.
+    Changed {
+        /// The place.
+        entry: EntryId,
+        /// Who saw another one.
+        named_by: EntryId,
+    },
+    /// The writer was never let in, or no more.
+    NotGranted(EntryId),
+    /// The writer was let in, but not for this.
+    NotAllowed {
+        /// The entry.
+        entry: EntryId,
+        /// What it says.
+        what: &'static str,
+    },
+    /// It says again, and otherwise, what another entry said; the other one counts.
+    Contradicted {
+        /// The entry that does not count for this.
+        entry: EntryId,
+        /// What both speak of.
+        what: &'static str,
+    },
+    /// A fact of our own namespace that does not decode, or lies in the wrong part of its entry.
+    Malformed {
+        /// The entry.
+        entry: EntryId,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown =
+            |e: &EntryId| format!("{:.8}/{:.8}/{}", e.writer.to_string(), e.session.to_string(), e.number);
+        match self {
+            Finding::Missing { before, count } => {
+                write!(f, "{count} entries are missing before {}", shown(before))
+            }
+            Finding::Forked(entry) => write!(f, "two entries claim to be {}", shown(entry)),
+            Finding::Reordered(entry) => {
+                write!(f, "entry {} does not follow the one before it", shown(entry))
+            }
+            Finding::Unseen { entry, named_by } => {
+                write!(f, "entry {} is missing: {} names it", shown(entry), shown(named_by))
+            }
+            Finding::Changed { entry, named_by } => {
+                write!(f, "entry {} is not the one that {} names", shown(entry), shown(named_by))
+            }
+            Finding::NotGranted(entry) => {
+                write!(f, "entry {} is by a writer that was not let in", shown(entry))
+            }
+            Finding::NotAllowed { entry, what } => {
+                write!(f, "entry {} holds what its writer may not state: {what}", shown(entry))
+            }
+            Finding::Contradicted { entry, what } => {
+                write!(f, "entry {} does not agree with another one about a {what}", shown(entry))
+            }
+            Finding::Malformed { entry, why } => {
+                write!(f, "entry {} holds a fact that does not read: {why}", shown(entry))
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The one border between threads and asynchronous storage.
+//!
+//! Everything else in this crate and above is plain code on plain threads. Here a call waits for the store on a small
+//! runtime of its own, many reads run at once within a limit, and uploads run behind the caller within a budget of
+//! bytes: whoever is too fast waits. An upload counts only after the store was asked again and named the right size.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use storage::{KeyPrefix, Listed, ObjectKey, Region, Store};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::error::Error;
+
+/// Requests in flight at once: one per 85 to 90 MB/s is what object stores advise, and this hides 50 ms of latency.
+const REQUESTS_MAX: usize = 32;
+
+/// Bytes of uploads in flight: four packs, so that two workers never wait for each other's.
+const UPLOAD_BYTES_MAX: usize = 128 << 20;
+
+/// Granularity of that budget; a semaphore counts in 32 bits.
+const GRAIN: usize = 4 << 10;
+
+/// A region as plain threads use it. Cheap to clone.
+#[derive(Clone)]
+pub struct Io {
+    runtime: Arc<Runtime>,
+    region: Region,
+}
+
+impl Io {
+    /// The way to `region`.
+    pub fn new(region: Region) -> Io {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("seawall-io")
+            .enable_all()
+            .build()
+            .expect("a machine that runs this program can start two threads");
+        Io { runtime: Arc::new(runtime), region }
+    }
+
+    /// The region's name.
+    pub fn region_name(&self) -> &str {
+        &self.region.name
+    }
+
+    /// Where it is, for messages.
+    pub fn place(&self) -> String {
+        self.region.url().to_string()
+    }
+
+    /// See [`Store::get`].
+    pub fn get(&self, key: &ObjectKey) -> Result<Bytes, Error> {
+        Ok(self.runtime.block_on(self.store().get(key))?)
+    }
+
+    /// See [`Store::get_range`].
+    pub fn get_range(&self, key: &ObjectKey, range: std::ops::Range<u64>) -> Result<Bytes, Error> {
+        Ok(self.runtime.block_on(self.store().get_range(key, range))?)
+    }
+
+    /// See [`Store::get_tail`].
+    pub fn get_tail(&self, key: &ObjectKey, bytes: u64) -> Result<(Bytes, u64), Error> {
+        Ok(self.runtime.block_on(self.store().get_tail(key, bytes))?)
+    }
+
+    /// See [`Store::size`].
+    pub fn size(&self, key: &ObjectKey) -> Result<u64, Error> {
+        Ok(self.runtime.block_on(self.store().size(key))?)
+    }
+
+    /// See [`Store::list`].
+    pub fn list(&self, prefix: &KeyPrefix) -> Result<Vec<Listed>, Error> {
+        Ok(self.runtime.block_on(self.store().list(prefix))?)
+    }
+
+    /// See [`Store::create`].
+    pub fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error> {
+        Ok(self.runtime.block_on(self.store().create(key, bytes))?)
+    }
+
+    /// See [`Store::delete`].
+    pub fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
+        Ok(self.runtime.block_on(self.store().delete(key))?)
+    }
+
+    /// Stores an object and reads it back; different bytes are an error.
+    pub fn put_seen(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error> {
+        self.runtime.block_on(async {
+            self.store().put(key, bytes.clone()).await?;
+            let seen = self.store().get(key).await?;
+            if seen == bytes { Ok(()) } else { Err(self.not_as_stored(key, "other bytes came back")) }
+        })
+    }
+
+    /// Many whole objects at once, each with its key, in any order.
+    pub fn get_all(&self, keys: Vec<ObjectKey>) -> Vec<(ObjectKey, Result<Bytes, Error>)> {
+        let one = |key: ObjectKey| async move {
+            let bytes = self.store().get(&key).await.map_err(Error::from);
+            (key, bytes)
+        };
+        self.runtime.block_on(stream::iter(keys).map(one).buffer_unordered(REQUESTS_MAX).collect())
+    }
+
+    /// Many ranges at once; `each` is called on the calling thread as they arrive, in any order. The bytes in flight
+    /// stay under `bytes_max`, but for one range that is larger.
+    pub fn get_ranges<T: Send + 'static>(
+        &self,
+        ranges: impl IntoIterator<Item = (T, ObjectKey, std::ops::Range<u64>)>,
+        bytes_max: u64,
+        mut each: impl FnMut(T, Result<Bytes, Error>),
+    ) {
+        let budget = Arc::new(Semaphore::new(usize::try_from(bytes_max.div_ceil(GRAIN as u64)).unwrap_or(1).max(1)));
+        let most = budget.available_permits();
+        let one = |(tag, key, range): (T, ObjectKey, std::ops::Range<u64>)| {
+            let (store, budget) = (self.region.store.clone(), budget.clone());
+            async move {
+                let grains = usize::try_from((range.end.saturating_sub(range.start)).div_ceil(GRAIN as u64));
+                let grains = u32::try_from(grains.unwrap_or(most).min(most)).unwrap_or(u32::MAX);
+                let permit = budget.acquire_many_owned(grains).await.expect("the budget is never closed");
+                let bytes = store.get_range(&key, range).await.map_err(Error::from);
+                (tag, bytes, permit)
+            }
+        };
+        let mut arriving = stream::iter(ranges).map(one).buffer_unordered(REQUESTS_MAX);
+        while let Some((tag, bytes, permit)) = self.runtime.block_on(arriving.next()) {
+            each(tag, bytes);
+            drop(permit);
+        }
+    }
+
+    /// Uploads that run behind the caller.
+    pub fn uploads(&self) -> Uploads {
+        Uploads {
+            io: self.clone(),
+            budget: Arc::new(Semaphore::new(UPLOAD_BYTES_MAX / GRAIN)),
+            tasks: Mutex::new(JoinSet::new()),
+        }
+    }
+
+    fn store(&self) -> &dyn Store {
+        &*self.region.store
+    }
+
+    fn not_as_stored(&self, key: &ObjectKey, why: &str) -> Error {
+        Error::Damaged {
+            object: key.to_string(),
+            place: self.place(),
+            why: format!("the store acknowledged it, but {why}"),
+        }
+    }
+
+    async fn put_and_look(self, key: ObjectKey, bytes: Bytes) -> Result<(), Error> {
+        let length = bytes.len() as u64;
+        self.store().put(&key, bytes).await?;
+        match self.store().size(&key).await {
+            Ok(size) if size == length => Ok(()),
+            Ok(size) => Err(self.not_as_stored(&key, &format!("it has {size} bytes instead of {length}"))),
+            Err(error) if error.is_not_found() => Err(self.not_as_stored(&key, "it is not there")),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Uploads within one budget; see [`Io::uploads`].
+pub struct Uploads {
+    io: Io,
+    budget: Arc<Semaphore>,
+    tasks: Mutex<JoinSet<Result<(), Error>>>,
+}
+
+impl Uploads {
+    /// Starts an upload as soon as the budget allows; `done` runs once the object was seen in the store. An error of an
+    /// earlier upload is returned here or by [`Uploads::drain`], once.
+    pub fn start(
+        &self,
+        key: ObjectKey,
+        bytes: Bytes,
+        done: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Error> {
+        self.take_finished()?;
+        let grains = bytes.len().div_ceil(GRAIN).clamp(1, UPLOAD_BYTES_MAX / GRAIN);
+        let grains = u32::try_from(grains).expect("the budget fits into 32 bits");
+        let acquire = self.budget.clone().acquire_many_owned(grains);
+        let permit = self.io.runtime.block_on(acquire).expect("the budget is never closed");
+        let io = self.io.clone();
+        let mut tasks = self.tasks.lock().expect("no holder of this lock panics");
+        tasks.spawn_on(
+            async move {
+                let outcome = io.put_and_look(key, bytes).await;
+                drop(permit);
+                outcome.map(|()| done())
+            },
+            self.io.runtime.handle(),
+        );
+        Ok(())
+    }
+
+    /// Waits for all uploads so far.
+    pub fn drain(&self) -> Result<(), Error> {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().expect("no holder of this lock panics"));
+        let mut outcome = Ok(());
+        while let Some(joined) = self.io.runtime.block_on(tasks.join_next()) {
+            outcome = outcome.and(joined.expect("uploads do not panic"));
+        }
+        outcome
+    }
+
+    fn take_finished(&self) -> Result<(), Error> {
+        let mut tasks = self.tasks.lock().expect("no holder of this lock panics");
+        while let Some(joined) = tasks.try_join_next() {
+            joined.expect("uploads do not panic")?;
+        }
+        Ok(())
+    }
+}

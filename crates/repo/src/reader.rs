@@ -1,0 +1,279 @@
+//! Reading chunks by reference: pack, directory, frame, chunk, each checked against the one before.
+//!
+//! A reference needs no index. Where its pack is gone or damaged, places that a `moved` fact names are tried, then the
+//! substitute that a later backup announced; only then is it damage. Directories and frames that were read stay in
+//! bounded caches.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::Hash;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use format::Malformed;
+use format::compress::Decompressor;
+use format::id::PackId;
+use format::limit::FRAME_BYTES_MAX;
+use format::pack::{Directory, Frame, FrameOpener, TAIL_BYTES, Tail, chunk_of};
+use format::reference::{FrameId, Reference};
+use format::tree::Load;
+use storage::ObjectKey;
+
+use crate::error::Error;
+use crate::fold::Fold;
+use crate::layout;
+use crate::repo::Repo;
+
+/// Reads are widened to this grid, so that requests do not show lengths of frames.
+pub const GRID: u64 = 64 << 10;
+
+/// Directories kept: 20 to 100 KiB each.
+const DIRECTORIES_MAX: usize = 512;
+
+/// Frames kept: up to 1 MiB each.
+const FRAMES_MAX: usize = 32;
+
+/// A pack whose directory was opened.
+pub struct OpenPack {
+    /// Its name.
+    pub key: ObjectKey,
+    /// Its size in bytes.
+    pub size: u64,
+    directory: Directory,
+    openers: Vec<FrameOpener>,
+}
+
+impl OpenPack {
+    /// Its directory.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The bytes to ask for to get `frame`: its place, widened to the grid.
+    pub fn range(&self, frame: &Frame) -> Range<u64> {
+        widen(frame.range(), self.size)
+    }
+
+    /// Opens `frame` from bytes that start at `start` in the object.
+    pub fn open(&self, frame: &Frame, start: u64, bytes: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, format::Error> {
+        let range = frame.range();
+        let from = usize::try_from(range.start.saturating_sub(start)).unwrap_or(usize::MAX);
+        let to = usize::try_from(range.end.saturating_sub(start)).unwrap_or(usize::MAX);
+        let sealed = bytes.get(from..to).ok_or_else(|| Malformed::new("a frame", "it lies outside what was read"))?;
+        let opener = self.openers.get(frame.origin).ok_or_else(|| Malformed::new("a frame", "it has no origin"))?;
+        let mut raw = Vec::new();
+        opener.open(frame, sealed, &mut scratch.decompressor, &mut scratch.opened, &mut raw)?;
+        Ok(raw)
+    }
+}
+
+/// Buffers of one reading thread.
+#[derive(Default)]
+pub struct Scratch {
+    decompressor: Decompressor,
+    opened: Vec<u8>,
+}
+
+/// Widens a range to the grid within an object of `size` bytes.
+pub fn widen(range: Range<u64>, size: u64) -> Range<u64> {
+    let start = range.start / GRID * GRID;
+    start..range.end.next_multiple_of(GRID).min(size).max(range.end)
+}
+
+/// Reads chunks of one repository.
+pub struct Reader<'r> {
+    repo: &'r Repo,
+    fold: Arc<Fold>,
+    chunk_key: [u8; 32],
+    directories: Mutex<Recent<PackId, Arc<OpenPack>>>,
+    frames: Mutex<Recent<FrameId, Arc<Vec<u8>>>>,
+    scratch: Mutex<Scratch>,
+}
+
+impl<'r> Reader<'r> {
+    /// A reader; refused if a fact forbids it that this program does not know.
+    pub fn new(repo: &'r Repo) -> Result<Reader<'r>, Error> {
+        repo.allow("restore")?;
+        let keys = repo.bundle.newest();
+        if keys.data.is_none() || keys.catalog.is_none() {
+            return Err(Error::Keys(format::Error::NoKey("reading")));
+        }
+        Ok(Reader {
+            fold: repo.fold(),
+            chunk_key: **keys.chunk_key().map_err(Error::Keys)?,
+            directories: Mutex::new(Recent::new(DIRECTORIES_MAX)),
+            frames: Mutex::new(Recent::new(FRAMES_MAX)),
+            scratch: Mutex::default(),
+            repo,
+        })
+    }
+
+    /// The repository.
+    pub fn repo(&self) -> &'r Repo {
+        self.repo
+    }
+
+    /// The key that chunk ids are made with.
+    pub fn chunk_key(&self) -> &[u8; 32] {
+        &self.chunk_key
+    }
+
+    /// A pack with its directory: one request of 64 KiB, a second one for long directories.
+    pub fn pack(&self, pack: PackId) -> Result<Arc<OpenPack>, Error> {
+        if let Some(known) = lock(&self.directories).get(&pack) {
+            return Ok(known);
+        }
+        let opened = Arc::new(self.open_pack(pack)?);
+        lock(&self.directories).put(pack, opened.clone());
+        Ok(opened)
+    }
+
+    fn open_pack(&self, pack: PackId) -> Result<OpenPack, Error> {
+        let (io, key) = (&self.repo.io, layout::pack(pack));
+        let (end, size) = io.get_tail(&key, GRID).map_err(|e| self.missing(e, &key))?;
+        if let Some(record) = self.fold.packs.get(&pack).filter(|record| record.size != size) {
+            return Err(self.damaged(&key, format!("it has {size} bytes instead of {}", record.size)));
+        }
+        let wrong = |error: format::Error| Error::object(&key, io.place())(error);
+        let tail = Tail::decode(&end).map_err(wrong)?;
+        let range = tail.directory_range(size).map_err(wrong)?;
+        let sealed = match range.start.checked_sub(size.saturating_sub(end.len() as u64)) {
+            Some(at) => {
+                let at = usize::try_from(at).unwrap_or(usize::MAX);
+                end.get(at..end.len().saturating_sub(TAIL_BYTES)).unwrap_or_default().to_vec()
+            }
+            None => io.get_range(&key, range).map_err(|e| self.missing(e, &key))?.to_vec(),
+        };
+        let bundle = &self.repo.bundle;
+        let directory = tail.open_directory(pack, bundle, size, &sealed).map_err(wrong)?;
+        let opener = |origin| FrameOpener::new(origin, tail.repo, tail.domain, bundle);
+        let openers = directory.origins.iter().map(opener).collect::<Result<_, _>>().map_err(wrong)?;
+        Ok(OpenPack { key, size, directory, openers })
+    }
+
+    /// The places of a frame, the original one first.
+    pub fn places(&self, frame: FrameId) -> Vec<PackId> {
+        let region = self.repo.io.region_name().to_owned();
+        let moved = self.fold.moved.get(&(region, frame.pack, frame.ordinal));
+        std::iter::once(frame.pack).chain(moved.into_iter().flatten().copied()).collect()
+    }
+
+    /// A frame's place: the first pack that opens and holds it.
+    pub fn locate(&self, frame: FrameId) -> Result<(Arc<OpenPack>, Frame), Error> {
+        let mut first = None;
+        for place in self.places(frame) {
+            match self.pack(place) {
+                Ok(pack) => match pack.directory().find(frame) {
+                    Some(found) => {
+                        let found = found.clone();
+                        return Ok((pack, found));
+                    }
+                    None => {
+                        let why = format!("it does not hold frame {}", frame.ordinal);
+                        first.get_or_insert(self.damaged(&pack.key, why));
+                    }
+                },
+                Err(error @ Error::Keys(_)) => return Err(error),
+                Err(error) => {
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        Err(first.expect("a frame has at least one place"))
+    }
+
+    /// The raw bytes of a frame.
+    pub fn frame(&self, frame: FrameId) -> Result<Arc<Vec<u8>>, Error> {
+        if let Some(known) = lock(&self.frames).get(&frame) {
+            return Ok(known);
+        }
+        let (pack, found) = self.locate(frame)?;
+        let range = pack.range(&found);
+        let bytes = self.repo.io.get_range(&pack.key, range.clone()).map_err(|e| self.missing(e, &pack.key))?;
+        let opened = pack.open(&found, range.start, &bytes, &mut lock(&self.scratch));
+        let raw = Arc::new(opened.map_err(Error::object(&pack.key, self.repo.io.place()))?);
+        debug_assert!(raw.len() <= FRAME_BYTES_MAX, "directories are checked");
+        lock(&self.frames).put(frame, raw.clone());
+        Ok(raw)
+    }
+
+    /// A chunk, checked against its id; from its substitute if it is damaged and has one.
+    pub fn chunk(&self, reference: &Reference) -> Result<Vec<u8>, Error> {
+        let mut error = match self.chunk_itself(reference) {
+            Ok(chunk) => return Ok(chunk),
+            Err(error) => error,
+        };
+        let mut tried = BTreeSet::from([*reference]);
+        let mut at = *reference;
+        while let Some(next) = self.fold.substitutes.get(&at).filter(|next| tried.insert(**next)) {
+            at = *next;
+            match self.chunk_itself(&at) {
+                Ok(chunk) => return Ok(chunk),
+                Err(other) => error = other,
+            }
+        }
+        Err(error)
+    }
+
+    /// A chunk from the very place that the reference names, checked against its id.
+    pub fn chunk_itself(&self, reference: &Reference) -> Result<Vec<u8>, Error> {
+        let raw = self.frame(reference.frame())?;
+        let chunk = chunk_of(reference, &raw, &self.chunk_key);
+        chunk.map(<[u8]>::to_vec).map_err(Error::object(layout::pack(reference.pack), self.repo.io.place()))
+    }
+
+    /// The substitute of a reference that is damaged, if a later backup stored its chunk again.
+    pub fn substitute(&self, lost: &Reference) -> Option<Reference> {
+        self.fold.substitutes.get(lost).copied()
+    }
+
+    fn missing(&self, error: Error, key: &ObjectKey) -> Error {
+        match error {
+            Error::Storage(error) if error.is_not_found() => self.damaged(key, "it is not there".into()),
+            error => error,
+        }
+    }
+
+    fn damaged(&self, key: &ObjectKey, why: String) -> Error {
+        Error::Damaged { object: key.to_string(), place: self.repo.io.place(), why }
+    }
+}
+
+impl Load for &Reader<'_> {
+    type Error = Error;
+
+    fn load(&mut self, reference: &Reference) -> Result<Vec<u8>, Error> {
+        self.chunk(reference)
+    }
+}
+
+/// The most recent things by key, a bounded number of them.
+struct Recent<K, V> {
+    by_key: HashMap<K, V>,
+    order: VecDeque<K>,
+    most: usize,
+}
+
+impl<K: Copy + Eq + Hash, V: Clone> Recent<K, V> {
+    fn new(most: usize) -> Recent<K, V> {
+        Recent { by_key: HashMap::new(), order: VecDeque::new(), most }
+    }
+
+    fn get(&mut self, key: &K) -> Option<V> {
+        self.by_key.get(key).cloned()
+    }
+
+    fn put(&mut self, key: K, value: V) {
+        if self.by_key.insert(key, value).is_none() {
+            self.order.push_back(key);
+        }
+        while self.by_key.len() > self.most {
+            if let Some(oldest) = self.order.pop_front() {
+                self.by_key.remove(&oldest);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of this lock panics")
+}

@@ -1,0 +1,516 @@
+//! A repository, opened: its keys, its log, what the log says.
+//!
+//! Opening goes from the trust anchor down: the genesis object must hash to the id that is trusted, slots must be signed
+//! by its root, entries by writers that the root let in. A location is remembered with the repository it held, so that
+//! another one in its place is noticed. Nothing is written by opening.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use format::entry::{Brought, Clear, Entry, EntryId, Head, LogicalTime};
+use format::fact::{DomainKeys, Fact, Grant, RegionFact};
+use format::genesis::{ChunkSizes, Genesis};
+use format::id::{DomainId, Hash, Incarnation, PointId, RepoId, SessionId, SlotId, WriterId};
+use format::key::{Bundle, Generation, Lock, Slot, SlotLabel, Unlock, fresh};
+use format::seal::Signer;
+use storage::ObjectKey;
+use world::{Chance, World};
+
+use crate::catalog::{Catalog, Opened};
+use crate::error::Error;
+use crate::fold::{Fold, PointRecord};
+use crate::io::Io;
+use crate::layout;
+use crate::log::{Log, LogEntry, Reading, Refreshed};
+use crate::state::State;
+
+/// The clock of another host may be this far ahead before its times are not believed: one day.
+const DRIFT_NS_MAX: i64 = 24 * 3600 * 1_000_000_000;
+
+/// How a repository is opened.
+pub struct Opening<'a> {
+    /// Time and chance.
+    pub world: World,
+    /// The region to work with.
+    pub io: Io,
+    /// The user's state directory.
+    pub state: &'a Path,
+    /// What opens the keys.
+    pub secret: Secret,
+    /// The repository that must be there; `None` trusts what the location held before, or what is there now.
+    pub trust: Option<RepoId>,
+    /// This host's name.
+    pub host: String,
+}
+
+/// What opens the keys of a repository.
+pub enum Secret {
+    /// Opens a slot.
+    Unlock(Unlock),
+    /// Is a bundle by itself.
+    Bundle(Box<Bundle>),
+}
+
+/// An opened repository.
+pub struct Repo {
+    pub(crate) world: World,
+    pub(crate) io: Io,
+    pub(crate) genesis: Genesis,
+    pub(crate) bundle: Bundle,
+    pub(crate) state: State,
+    pub(crate) catalog: Catalog,
+    host: String,
+    view: Mutex<View>,
+    notices: Vec<String>,
+}
+
+struct View {
+    log: Log,
+    fold: Arc<Fold>,
+    vanished: Vec<(EntryId, Hash)>,
+}
+
+impl Repo {
+    /// Makes a repository in an empty place and opens it. Keys first, so that a kill in between leaves nothing that
+    /// looks like a repository.
+    pub fn create(
+        opening: Opening<'_>,
+        lock: &Lock,
+        label: &str,
+        chunks: ChunkSizes,
+    ) -> Result<Repo, Error> {
+        let (world, io) = (opening.world.clone(), opening.io.clone());
+        check_vacant(&io)?;
+        let mut chance = world.chance();
+        let root_seed = fresh(&mut chance);
+        let root = Signer::from_seed(&root_seed);
+        let domain = DomainId(chance.bytes());
+        let (genesis, object) =
+            Genesis::create(&root, world.now_ns(), chance.bytes(), chunks, domain, io.region_name());
+        let generations = vec![Generation::fresh(0, &mut chance)];
+        let bundle = Bundle { repo: genesis.id, domain, generations, root: Some(root_seed), writer: None };
+        let slot = SlotId(chance.bytes());
+        let about = SlotLabel { slot, region: None, label: label.to_owned(), created: world.now_ns() };
+        let sealed = Slot::seal(&bundle, lock, about, &root, &mut chance).map_err(Error::Keys)?;
+        io.create(&layout::slot(domain, slot), sealed.into_bytes().into())?;
+        io.create(&layout::genesis(), Bytes::copy_from_slice(object.as_bytes()))?;
+        let seen = io.get(&layout::genesis())?;
+        if seen != object.as_bytes() {
+            return Err(Error::Raced(format!("somebody else made a repository in {} just now", io.place())));
+        }
+        let secret = Secret::Bundle(Box::new(bundle));
+        let repo = Repo::open(Opening { secret, trust: Some(genesis.id), ..opening })?;
+        repo.enrol()?;
+        Ok(repo)
+    }
+
+    /// Opens the repository that lies in a region.
+    pub fn open(opening: Opening<'_>) -> Result<Repo, Error> {
+        let Opening { world, io, state, secret, trust, host } = opening;
+        let place = io.place();
+        let genesis = read_genesis(&io)?;
+        let trusted = trust.or_else(|| State::known_at(state, &place));
+        if let Some(expected) = trusted.filter(|expected| *expected != genesis.id) {
+            return Err(Error::not_trusted(place, expected, genesis.id));
+        }
+        let mut notices = Vec::new();
+        let bundle = unlock(&io, &genesis, secret, &mut notices)?;
+        let state = State::open(state, genesis.id)?;
+        state.remember(&place, genesis.id)?;
+        let (catalog, opened) = Catalog::open(&state.path("catalog.sqlite"), genesis.id)?;
+        if let Opened::Discarded(why) = opened {
+            notices.push(format!("the catalog was not usable ({why}) and is made anew from the repository"));
+        }
+        let view = Mutex::new(View { log: Log::default(), fold: Arc::default(), vanished: Vec::new() });
+        let mut repo = Repo { world, io, genesis, bundle, state, catalog, host, view, notices };
+        repo.load_cached()?;
+        repo.refresh()?;
+        Ok(repo)
+    }
+
+    /// What a person should hear about the opening.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// The repository's id, which is also its trust anchor.
+    pub fn id(&self) -> RepoId {
+        self.genesis.id
+    }
+
+    /// Its first object.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The keys at hand.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Time and chance.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The region.
+    pub fn io(&self) -> &Io {
+        &self.io
+    }
+
+    /// What this host keeps for itself.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// This host's name.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The catalog.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What the log said when it was last read.
+    pub fn fold(&self) -> Arc<Fold> {
+        self.view().fold.clone()
+    }
+
+    /// A copy of the log as it was last read.
+    pub fn log(&self) -> Log {
+        self.view().log.clone()
+    }
+
+    /// Entries that this host has seen and the region no longer has.
+    pub fn vanished(&self) -> Vec<(EntryId, Hash)> {
+        self.view().vanished.clone()
+    }
+
+    /// Reads the log again.
+    pub fn refresh(&self) -> Result<Arc<Fold>, Error> {
+        let mut view = self.view();
+        let reading = Reading { repo: self.genesis.id, bundle: Some(&self.bundle) };
+        let Refreshed { added, vanished } = view.log.refresh(&self.io, &reading)?;
+        view.vanished = vanished;
+        if !added.is_empty() || view.fold.heads.is_empty() {
+            view.fold = Arc::new(Fold::of(view.log.entries.values(), self.root()));
+            let added: Vec<LogEntry> =
+                added.iter().filter_map(|place| view.log.entries.get(place)).cloned().collect();
+            self.catalog.update(&added, &view.fold)?;
+        }
+        Ok(view.fold.clone())
+    }
+
+    /// Makes the catalog anew from the region alone.
+    pub fn rebuild_catalog(&self) -> Result<Arc<Fold>, Error> {
+        let mut view = self.view();
+        let reading = Reading { repo: self.genesis.id, bundle: Some(&self.bundle) };
+        let mut log = Log::default();
+        log.refresh(&self.io, &reading)?;
+        let fold = Arc::new(Fold::of(log.entries.values(), self.root()));
+        let all: Vec<LogEntry> = log.entries.values().cloned().collect();
+        self.catalog.rebuild(&all, &fold)?;
+        *view = View { log, fold: fold.clone(), vanished: Vec::new() };
+        Ok(fold)
+    }
+
+    /// Compares the catalog with what the region says; each sentence is a difference.
+    pub fn check_catalog(&self) -> Result<Vec<String>, Error> {
+        let reading = Reading { repo: self.genesis.id, bundle: Some(&self.bundle) };
+        let mut log = Log::default();
+        log.refresh(&self.io, &reading)?;
+        let fold = Fold::of(log.entries.values(), self.root());
+        let all: Vec<LogEntry> = log.entries.values().cloned().collect();
+        self.catalog.check(&all, &fold)
+    }
+
+    /// The root's writer id.
+    pub fn root(&self) -> WriterId {
+        WriterId::of(&self.genesis.root_public)
+    }
+
+    /// The present life of the region.
+    pub fn incarnation(&self) -> Incarnation {
+        self.fold().regions.get(self.io.region_name()).copied().unwrap_or(Incarnation([0; 16]))
+    }
+
+    /// The point that `asked` names: a full id, an unambiguous prefix of one, or `latest`.
+    pub fn find_point(&self, asked: &str, source: Option<&str>) -> Result<PointRecord, Error> {
+        let fold = self.fold();
+        let live = fold.live(source);
+        let now = self.world.now_ns();
+        if asked == "latest" {
+            let believable = live.iter().rev().find(|p| p.point.as_of <= now.saturating_add(DRIFT_NS_MAX));
+            let of = source.map_or_else(String::new, |s| format!(" of {s}"));
+            return believable
+                .map(|p| (*p).clone())
+                .ok_or_else(|| Error::NoPoint { asked: format!("that is the latest{of}") });
+        }
+        let found: Vec<&&PointRecord> =
+            live.iter().filter(|p| p.point.id.to_string().starts_with(asked) && !asked.is_empty()).collect();
+        match found[..] {
+            [] => Err(Error::NoPoint { asked: asked.to_owned() }),
+            [one] => Ok((*one).clone()),
+            _ => {
+                let candidates = found.iter().map(|p| p.point.id).collect();
+                Err(Error::Ambiguous { asked: asked.to_owned(), candidates })
+            }
+        }
+    }
+
+    /// The newest point of `source` that is not after `at` (UTC nanoseconds).
+    pub fn point_at(&self, source: Option<&str>, at: i64) -> Result<PointRecord, Error> {
+        let fold = self.fold();
+        let found = fold.live(source).into_iter().rfind(|p| p.point.as_of <= at);
+        found.cloned().ok_or_else(|| Error::NoPoint { asked: "that is as old as asked".to_owned() })
+    }
+
+    /// Refuses a verb that a fact forbids which this program does not know.
+    pub fn allow(&self, verb: &'static str) -> Result<(), Error> {
+        match self.fold().forbids(verb) {
+            None => Ok(()),
+            Some(raw) => {
+                let fact = format!("{} type {} version {}", raw.namespace, raw.kind, raw.version);
+                Err(Error::UnknownFact { verb, fact })
+            }
+        }
+    }
+
+    /// This host's signer, let in if it was not yet and the root key is at hand.
+    pub(crate) fn enrolled_signer(&self) -> Result<Signer, Error> {
+        let signer = match &self.bundle.writer {
+            Some(seed) => Signer::from_seed(seed),
+            None => self.state.signer(&self.world)?,
+        };
+        let id = WriterId::of(&signer.public());
+        let fold = self.fold();
+        match fold.writers.get(&id) {
+            Some(writer) if writer.revoked.is_some() => {
+                Err(Error::NotAllowed { writer: id, act: "add anything: it was revoked" })
+            }
+            Some(_) => Ok(signer),
+            None if self.bundle.root.is_some() => {
+                self.enrol()?;
+                Ok(signer)
+            }
+            None => Err(Error::NotAllowed { writer: id, act: "add anything: it was never let in" }),
+        }
+    }
+
+    /// Lets this host in, and states domain and region if nobody has yet.
+    fn enrol(&self) -> Result<(), Error> {
+        let seed = self.bundle.root.as_ref().ok_or(Error::Keys(format::Error::NoKey("letting a host in")))?;
+        let (root, own) = (Signer::from_seed(seed), self.state.signer(&self.world)?);
+        let fold = self.fold();
+        let mut facts = Vec::new();
+        for generation in &self.bundle.generations {
+            if !fold.domains.contains(&(self.bundle.domain, generation.number)) {
+                facts.push(Fact::Domain(DomainKeys {
+                    domain: self.bundle.domain,
+                    generation: generation.number,
+                    data_public: generation.data_public.as_bytes().to_vec(),
+                    catalog_public: generation.catalog_public.as_bytes().to_vec(),
+                }));
+            }
+        }
+        if !fold.regions.contains_key(self.io.region_name()) {
+            let incarnation = Incarnation(self.world.chance().bytes());
+            facts.push(Fact::Region(RegionFact { name: self.io.region_name().to_owned(), incarnation }));
+        }
+        facts.push(Fact::Grant(Grant {
+            public_key: own.public(),
+            name: self.host.clone(),
+            rights: Grant::ADD | Grant::MAINTAIN | Grant::ADMINISTER,
+            sources: None,
+            time: self.world.now_ns(),
+        }));
+        self.state_as_root(&root, facts)
+    }
+
+    /// Appends a chain of one entry, signed by the root.
+    pub(crate) fn state_as_root(&self, root: &Signer, mut facts: Vec<Fact>) -> Result<(), Error> {
+        facts.push(Fact::End);
+        let mut chance = self.world.chance();
+        let session = SessionId(chance.bytes());
+        let link = Link { session, number: 0, previous: Hash::NONE };
+        self.append(root, link, &facts, Said::default(), &mut chance)?;
+        self.refresh()?;
+        Ok(())
+    }
+
+    /// Writes one entry and reads it back; gives its hash. Repeating it makes another entry, so callers keep the bytes.
+    pub(crate) fn append(
+        &self,
+        signer: &Signer,
+        link: Link,
+        facts: &[Fact],
+        said: Said,
+        chance: &mut Chance,
+    ) -> Result<Hash, Error> {
+        let (key, hash, bytes) = self.entry(signer, link, facts, said, chance);
+        self.io.put_seen(&key, bytes)?;
+        Ok(hash)
+    }
+
+    /// The bytes and the name of an entry.
+    pub(crate) fn entry(
+        &self,
+        signer: &Signer,
+        link: Link,
+        facts: &[Fact],
+        said: Said,
+        chance: &mut Chance,
+    ) -> (ObjectKey, Hash, Bytes) {
+        let fold = self.fold();
+        let writer = WriterId::of(&signer.public());
+        let (clear_facts, sealed): (Vec<&Fact>, Vec<&Fact>) = facts.iter().partition(|f| f.is_clear());
+        let clear = Clear {
+            repo: self.genesis.id,
+            writer,
+            session: link.session,
+            number: link.number,
+            previous: link.previous,
+            time: self.logical_time(),
+            epoch: 0,
+            public_key: signer.public(),
+            regions: vec![self.io.region_name().to_owned()],
+            brings: said.brings,
+            deps: said.deps,
+            heads: unnamed_heads(&fold, link.session),
+            facts: clear_facts.into_iter().map(Fact::encode).collect(),
+            local: said.local,
+        };
+        let sealed: Vec<_> = sealed.into_iter().map(Fact::encode).collect();
+        let keys = (self.bundle.domain, self.bundle.newest());
+        let (hash, object) = Entry::create(&clear, &sealed, keys, signer, chance);
+        (layout::entry(clear.id(), hash), hash, object.into_bytes().into())
+    }
+
+    /// Now, but after everything that was seen of clocks which are not far ahead.
+    pub(crate) fn logical_time(&self) -> LogicalTime {
+        let now = self.world.now_ns();
+        let view = self.view();
+        let believable = |t: &LogicalTime| t.time <= now.saturating_add(DRIFT_NS_MAX);
+        let seen = view.log.entries.values().map(|e| e.clear.time).filter(believable).max().unwrap_or_default();
+        if seen.time < now {
+            LogicalTime { time: now, counter: 0 }
+        } else {
+            LogicalTime { time: seen.time, counter: seen.counter.saturating_add(1) }
+        }
+    }
+
+    /// A fresh id for a point.
+    pub fn fresh_point(&self) -> PointId {
+        PointId(self.world.chance().bytes())
+    }
+
+    fn load_cached(&mut self) -> Result<(), Error> {
+        let cached = match self.catalog.entries() {
+            Ok(cached) => cached,
+            Err(Error::Catalog { why, .. }) => {
+                self.notices.push(format!("the catalog was damaged ({why}) and is made anew from the repository"));
+                self.catalog.rebuild(&[], &Fold::default())?;
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        let root = self.root();
+        let readable = self.bundle.newest().catalog.is_some();
+        let mut view = self.view();
+        let usable = cached.into_iter().filter(|entry| !(entry.closed && readable));
+        view.log.entries = usable.map(|entry| ((entry.clear.id(), entry.hash), entry)).collect();
+        view.fold = Arc::new(Fold::of(view.log.entries.values(), root));
+        Ok(())
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// The place of an entry that is about to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    pub(crate) session: SessionId,
+    pub(crate) number: u32,
+    pub(crate) previous: Hash,
+}
+
+/// What an entry says beside its facts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) brings: Vec<Brought>,
+    pub(crate) deps: Vec<EntryId>,
+    pub(crate) local: Option<String>,
+}
+
+fn unnamed_heads(fold: &Fold, own: SessionId) -> Vec<Head> {
+    let unnamed = |h: &&Head| {
+        let id = EntryId { writer: h.writer, session: h.session, number: h.number };
+        h.session != own && fold.unnamed.contains(&id)
+    };
+    fold.heads.values().filter(unnamed).copied().collect()
+}
+
+fn check_vacant(io: &Io) -> Result<(), Error> {
+    match io.list(&storage::KeyPrefix::all()) {
+        Ok(listed) if listed.iter().all(|o| layout::slots().covers(&o.key)) => Ok(()),
+        Ok(_) => Err(Error::Occupied(io.place())),
+        Err(Error::Storage(storage::Error::NoPlace { .. })) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_genesis(io: &Io) -> Result<Genesis, Error> {
+    let bytes = match io.get(&layout::genesis()) {
+        Ok(bytes) => bytes,
+        Err(Error::Storage(error @ storage::Error::NoPlace { .. })) => {
+            return Err(Error::NoRepository(match error {
+                storage::Error::NoPlace { detail, .. } => format!("{}: {detail}", io.place()),
+                _ => io.place(),
+            }));
+        }
+        Err(Error::Storage(error)) if error.is_not_found() => return Err(Error::NoRepository(io.place())),
+        Err(error) => return Err(error),
+    };
+    Genesis::decode(&bytes).map_err(Error::object(layout::genesis(), io.place()))
+}
+
+/// All slots of the repository that read as they should; the others become notices.
+pub(crate) fn slots(io: &Io, genesis: &Genesis, notices: &mut Vec<String>) -> Result<Vec<Slot>, Error> {
+    let keys = io.list(&layout::slots())?.into_iter().map(|o| o.key).collect();
+    let mut slots = Vec::new();
+    for (key, bytes) in io.get_all(keys) {
+        match Slot::decode(&bytes?, &genesis.id, &genesis.root_public) {
+            Ok(slot) => slots.push(slot),
+            Err(error) => notices.push(format!("key slot {key} is not used: {error}")),
+        }
+    }
+    slots.sort_by_key(|slot| (slot.created(), slot.id()));
+    Ok(slots)
+}
+
+fn unlock(io: &Io, genesis: &Genesis, secret: Secret, notices: &mut Vec<String>) -> Result<Bundle, Error> {
+    let unlock = match secret {
+        Secret::Bundle(bundle) if bundle.repo == genesis.id => return Ok(*bundle),
+        Secret::Bundle(bundle) => return Err(Error::not_trusted(io.place(), bundle.repo, genesis.id)),
+        Secret::Unlock(unlock) => unlock,
+    };
+    let slots = slots(io, genesis, notices)?;
+    for slot in &slots {
+        match slot.open(&unlock) {
+            Ok(bundle) => return Ok(bundle),
+            Err(format::Error::WrongKey(_)) => {}
+            Err(error) => notices.push(format!("key slot {} does not open: {error}", slot.id())),
+        }
+    }
+    let secret = match unlock {
+        Unlock::KeyFile(_) => "key file",
+        Unlock::Passphrase(_) => "passphrase",
+        Unlock::Recipient(_) => "recipient's key",
+    };
+    Err(Error::WrongKey { secret, slots: slots.len(), place: io.place() })
+}

@@ -1,0 +1,374 @@
+//! Adding to a repository: chunks are found or stored once, points are committed.
+//!
+//! Data before index, index before the entry that makes it true: a pack counts when it was seen in the region, a run
+//! names only packs that its entry or an earlier one brings, the point comes last. Each worker fills a pack of its own,
+//! so workers share nothing but the table of new chunks. Now and then an entry brings what is stored so far, so that
+//! work which was interrupted is found and used by the next run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use format::entry::Brought;
+use format::fact::{Fact, Point, Substitute};
+use format::id::{ChunkId, Hash, PackId, PointId, RunId, SessionId, WriterId};
+use format::key::Generation;
+use format::limit::{FRAME_BYTES_MAX, PACK_BYTES_TARGET};
+use format::pack::{ContentKind, FinishedPack, Limits, PackBuilder, Workbench, chunk_id};
+use format::reference::{FrameSet, Reference};
+use format::run::RUN_ROWS_MAX;
+use format::session::Purpose;
+use format::tree::Nodes;
+
+use crate::error::Error;
+use crate::fold::Fold;
+use crate::index::Index;
+use crate::io::Uploads;
+use crate::layout;
+use crate::repo::Repo;
+use crate::session::Session;
+
+/// An entry brings what is stored so far after this many bytes, or this much time.
+const FLUSH_BYTES: u64 = 512 << 20;
+const FLUSH_TIME: Duration = Duration::from_secs(120);
+
+/// Shards of the table of new chunks; more than there are cores.
+const SHARDS: usize = 64;
+
+/// What to do with a chunk that is already in the repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// Refer to it.
+    Trusted,
+    /// Refer to it only after the caller read it back; see [`Writer::find`].
+    Verified,
+}
+
+/// How a writer works.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// zstd level.
+    pub level: i32,
+    /// What to do with known chunks.
+    pub reuse: Reuse,
+}
+
+/// A session that adds.
+pub struct Writer<'r> {
+    repo: &'r Repo,
+    session: Mutex<Session<'r>>,
+    writer: WriterId,
+    id: SessionId,
+    style: Style,
+    chunk_key: [u8; 32],
+    index: Index,
+    packs: Arc<Fold>,
+    sizes: HashMap<PackId, u64>,
+    table: Vec<Mutex<HashMap<ChunkId, Reference>>>,
+    uploads: Uploads,
+    stored: Arc<Mutex<Vec<Brought>>>,
+    unbrought_bytes: Arc<AtomicU64>,
+    flushed: Mutex<Duration>,
+    substitutes: Mutex<BTreeMap<Reference, Reference>>,
+    relies: Mutex<BTreeSet<PackId>>,
+    /// Plain bytes of new chunks.
+    new_bytes: AtomicU64,
+    /// Bytes of uploaded objects.
+    stored_bytes: Arc<AtomicU64>,
+}
+
+impl<'r> Writer<'r> {
+    /// Opens a session that relies on `roots` and loads the index.
+    pub fn open(repo: &'r Repo, roots: BTreeSet<PointId>, style: Style) -> Result<Writer<'r>, Error> {
+        repo.allow("write")?;
+        let signer = repo.enrolled_signer()?;
+        let writer = WriterId::of(&signer.public());
+        let session = Session::open(repo, signer, Purpose::Write, roots)?;
+        let fold = repo.fold();
+        let index = Index::load(repo, &fold)?;
+        let sizes = if fold.packs.is_empty() { HashMap::new() } else { present_packs(repo)? };
+        let chunk_key = **repo.bundle.newest().chunk_key().map_err(Error::Keys)?;
+        Ok(Writer {
+            writer,
+            id: session.id(),
+            session: Mutex::new(session),
+            style,
+            chunk_key,
+            index,
+            packs: fold,
+            sizes,
+            table: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            uploads: repo.io.uploads(),
+            stored: Arc::default(),
+            unbrought_bytes: Arc::default(),
+            flushed: Mutex::new(repo.world.monotonic()),
+            substitutes: Mutex::default(),
+            relies: Mutex::default(),
+            new_bytes: AtomicU64::new(0),
+            stored_bytes: Arc::default(),
+            repo,
+        })
+    }
+
+    /// Roots that hold: references under them need no question.
+    pub fn accepted(&self) -> BTreeSet<PointId> {
+        lock(&self.session).accepted().clone()
+    }
+
+    /// How known chunks are treated.
+    pub fn style(&self) -> Style {
+        self.style
+    }
+
+    /// The id that this chunk has here.
+    pub fn chunk_id(&self, plain: &[u8]) -> ChunkId {
+        chunk_id(&self.chunk_key, plain)
+    }
+
+    /// The chunk key, for the cutter and for trees.
+    pub fn chunk_key(&self) -> &[u8; 32] {
+        &self.chunk_key
+    }
+
+    /// Plain bytes of new chunks, and bytes of uploaded objects, so far.
+    pub fn counted(&self) -> (u64, u64) {
+        (self.new_bytes.load(Ordering::Relaxed), self.stored_bytes.load(Ordering::Relaxed))
+    }
+
+    /// A worker with a pack of its own.
+    pub fn worker(&self, kind: ContentKind) -> Worker<'_, 'r> {
+        Worker { writer: self, kind, bench: Workbench::new(self.style.level), pack: None }
+    }
+
+    /// Where a chunk is, if it is new in this session or known to the index and may be referred to.
+    pub fn find(&self, chunk: &ChunkId) -> Result<Option<Found>, Error> {
+        if let Some(reference) = lock(self.shard(chunk)).get(chunk) {
+            return Ok(Some(Found::Own(*reference)));
+        }
+        let mut lost = None;
+        for reference in self.index.places(chunk) {
+            if !self.is_present(reference.pack) {
+                lost.get_or_insert(Found::Lost(reference));
+            } else if lock(&self.session).may_refer(reference.pack)? {
+                lock(&self.relies).insert(reference.pack);
+                return Ok(Some(Found::Known(reference)));
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Whether the region has this pack, with the size that the log says.
+    pub fn is_present(&self, pack: PackId) -> bool {
+        let size = self.packs.packs.get(&pack).map(|record| record.size);
+        size.is_some() && self.sizes.get(&pack) == size.as_ref()
+    }
+
+    /// States that readers who meet `lost` shall read `instead`.
+    pub fn substitute(&self, lost: Reference, instead: Reference) {
+        lock(&self.substitutes).insert(lost, instead);
+    }
+
+    /// Waits until everything finished so far is in the region, then brings it by an entry.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.uploads.drain()?;
+        let brings = self.take_brings()?;
+        if brings.is_empty() {
+            return Ok(());
+        }
+        *lock(&self.flushed) = self.repo.world.monotonic();
+        lock(&self.session).commit(Vec::new(), brings, BTreeSet::new(), false)
+    }
+
+    /// Makes the point true. All workers must have finished. Returns when the region shows the entry.
+    pub fn commit(&self, point: Point) -> Result<(), Error> {
+        self.uploads.drain()?;
+        let brings = self.take_brings()?;
+        let mut relies = std::mem::take(&mut *lock(&self.relies));
+        relies.extend(brings.iter().filter_map(|b| layout::parse_pack(&b.name)));
+        let substitutes = std::mem::take(&mut *lock(&self.substitutes));
+        let mut facts = vec![Fact::Point(point)];
+        if !substitutes.is_empty() {
+            facts.push(Fact::Substitute(Substitute { chunks: substitutes.into_iter().collect() }));
+        }
+        lock(&self.session).commit(facts, brings, relies, true)?;
+        Ok(())
+    }
+
+    /// Ends the session without a point; what was stored stays for the next run.
+    pub fn abandon(&self) -> Result<(), Error> {
+        self.uploads.drain()?;
+        let brings = self.take_brings()?;
+        lock(&self.session).commit(Vec::new(), brings, BTreeSet::new(), true)
+    }
+
+    /// Bytes that were uploaded and are not yet brought by an entry, in bytes.
+    fn flush_if_due(&self) -> Result<(), Error> {
+        let now = self.repo.world.monotonic();
+        let due = {
+            let mut flushed = lock(&self.flushed);
+            let due = self.unbrought_bytes.load(Ordering::Relaxed) >= FLUSH_BYTES
+                || (now.saturating_sub(*flushed) >= FLUSH_TIME && !lock(&self.stored).is_empty());
+            if due {
+                *flushed = now;
+            }
+            due
+        };
+        lock(&self.session).renew_if_due()?;
+        if due { self.bring_stored() } else { Ok(()) }
+    }
+
+    /// Brings what is in the region by now, without waiting for uploads in flight.
+    fn bring_stored(&self) -> Result<(), Error> {
+        let brings = self.take_brings()?;
+        if brings.is_empty() { Ok(()) } else { lock(&self.session).commit(Vec::new(), brings, BTreeSet::new(), false) }
+    }
+
+    /// Packs that were seen in the region, and runs of their chunks.
+    fn take_brings(&self) -> Result<Vec<Brought>, Error> {
+        let mut brings = std::mem::take(&mut *lock(&self.stored));
+        self.unbrought_bytes.store(0, Ordering::Relaxed);
+        let packs: BTreeSet<PackId> = brings.iter().filter_map(|b| layout::parse_pack(&b.name)).collect();
+        packs.iter().for_each(|pack| lock(&self.session).stored(*pack));
+        let chunks = self.chunks_in(&packs);
+        if !chunks.is_empty() && self.repo.bundle.newest().index.is_some() {
+            for part in chunks.chunks(RUN_ROWS_MAX / 4) {
+                brings.push(self.store_run(part)?);
+            }
+        }
+        Ok(brings)
+    }
+
+    fn chunks_in(&self, packs: &BTreeSet<PackId>) -> Vec<Reference> {
+        let mut chunks = Vec::new();
+        for shard in &self.table {
+            chunks.extend(lock(shard).values().filter(|r| packs.contains(&r.pack)).copied());
+        }
+        chunks
+    }
+
+    fn store_run(&self, chunks: &[Reference]) -> Result<Brought, Error> {
+        let mut chance = self.repo.world.chance();
+        let run = RunId(chance.bytes());
+        let bytes = crate::index::seal_run(self.repo, (self.writer, self.id), run, chunks, &mut chance)?;
+        let key = layout::run(self.writer, self.id, run);
+        let brought = Brought { name: key.to_string(), size: bytes.len() as u64, hash: Hash::of(&bytes) };
+        self.stored_bytes.fetch_add(brought.size, Ordering::Relaxed);
+        self.repo.io.put_seen(&key, bytes.into())?;
+        Ok(brought)
+    }
+
+    fn upload(&self, pack: FinishedPack) -> Result<(), Error> {
+        let (id, key) = (pack.id, layout::pack(pack.id));
+        let bytes = pack.object.into_bytes();
+        let brought = Brought { name: key.to_string(), size: bytes.len() as u64, hash: pack.hash };
+        lock(&self.session).uploading(id);
+        let (stored, unbrought, counted) =
+            (self.stored.clone(), self.unbrought_bytes.clone(), self.stored_bytes.clone());
+        self.uploads.start(key, bytes.into(), move || {
+            unbrought.fetch_add(brought.size, Ordering::Relaxed);
+            counted.fetch_add(brought.size, Ordering::Relaxed);
+            lock(&stored).push(brought);
+        })?;
+        self.flush_if_due()
+    }
+
+    fn shard(&self, chunk: &ChunkId) -> &Mutex<HashMap<ChunkId, Reference>> {
+        let spread = usize::from(chunk.0[0]) % SHARDS;
+        &self.table[spread]
+    }
+
+    fn keep(&self, reference: Reference) {
+        lock(self.shard(&reference.chunk)).insert(reference.chunk, reference);
+        self.new_bytes.fetch_add(u64::from(reference.length), Ordering::Relaxed);
+    }
+
+    fn generation(&self) -> &Generation {
+        self.repo.bundle.newest()
+    }
+}
+
+/// Where a chunk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// New in this session.
+    Own(Reference),
+    /// Stored before, in a pack that has its right size.
+    Known(Reference),
+    /// Stored before, but its pack is gone or cut: store it again and state the substitute.
+    Lost(Reference),
+}
+
+fn present_packs(repo: &Repo) -> Result<HashMap<PackId, u64>, Error> {
+    let listed = repo.io.list(&layout::packs())?;
+    Ok(listed.iter().filter_map(|o| Some((layout::parse_pack(o.key.as_str())?, o.size))).collect())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of this lock panics")
+}
+
+/// One thread's way to store chunks.
+pub struct Worker<'w, 'r> {
+    writer: &'w Writer<'r>,
+    kind: ContentKind,
+    bench: Workbench,
+    pack: Option<PackBuilder>,
+}
+
+impl Worker<'_, '_> {
+    /// Stores a chunk whatever is known of it. `refs` are the frames that it refers to.
+    pub fn store(&mut self, chunk: ChunkId, plain: &[u8], refs: &FrameSet) -> Result<Reference, Error> {
+        let full = self.pack.as_ref().is_some_and(PackBuilder::is_full);
+        if full {
+            self.finish()?;
+        }
+        let writer = self.writer;
+        let pack = self.pack.get_or_insert_with(|| new_pack(writer, self.kind));
+        let reference = pack.append(&mut self.bench, chunk, plain, refs).map_err(Error::object("a pack", "memory"))?;
+        self.writer.keep(reference);
+        Ok(reference)
+    }
+
+    /// Finds a chunk or stores it: [`Writer::find`], then [`Worker::store`], with a substitute where it was lost.
+    pub fn save(&mut self, plain: &[u8], refs: &FrameSet) -> Result<Reference, Error> {
+        let chunk = self.writer.chunk_id(plain);
+        match self.writer.find(&chunk)? {
+            Some(Found::Own(reference) | Found::Known(reference)) => Ok(reference),
+            Some(Found::Lost(lost)) => {
+                let instead = self.store(chunk, plain, refs)?;
+                self.writer.substitute(lost, instead);
+                Ok(instead)
+            }
+            None => self.store(chunk, plain, refs),
+        }
+    }
+
+    /// Closes the pack and starts its upload.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        match self.pack.take() {
+            Some(pack) if !pack.is_empty() => {
+                let pack = pack.finish(&mut self.bench).map_err(Error::object("a pack", "memory"))?;
+                self.writer.upload(pack)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Nodes of trees are chunks like any other, in packs of their own.
+impl Nodes for Worker<'_, '_> {
+    type Error = Error;
+
+    fn save(&mut self, node: &[u8], frames: &FrameSet) -> Result<Reference, Error> {
+        Worker::save(self, node, frames)
+    }
+}
+
+fn new_pack(writer: &Writer<'_>, kind: ContentKind) -> PackBuilder {
+    let mut chance = writer.repo.world.chance();
+    let id = PackId::new(writer.id, chance.bytes());
+    let limits = Limits { frame_bytes: FRAME_BYTES_MAX, pack_bytes: PACK_BYTES_TARGET };
+    let place = (writer.repo.genesis.id, writer.repo.bundle.domain, writer.generation());
+    PackBuilder::new(place, kind, id, limits, &mut chance)
+}
