@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("repo", &["world", "format", "storage"]),
     ("source", &["world", "format"]),
     ("engine", &["world", "format", "repo", "source"]),
-    ("cli", &["world", "repo", "source", "engine"]),
+    ("cli", &["world", "format", "storage", "repo", "source", "engine"]),
     ("tests", &["world", "format", "storage", "repo", "source", "engine", "cli"]),
     ("benches", &["world", "format", "storage", "repo", "source", "engine", "cli", "tests"]),
 ];
