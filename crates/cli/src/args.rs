@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::context::Context;
 use crate::error::{Error, Outcome};
-use crate::verbs::{backup, cat, catalog, completions, find, init, log, ls, man, points, restore};
+use crate::verbs::{
+    backup, cat, catalog, completions, find, init, key, log, ls, man, points, restore, verify, writer,
+};
 
 /// Back up data, and prove that it can be brought back.
 #[derive(Parser)]
@@ -75,8 +77,11 @@ pub(crate) enum Verb {
     Find(find::Find),
     Cat(cat::Cat),
     Restore(restore::Restore),
+    Verify(verify::Verify),
     Catalog(catalog::Catalog),
     Log(log::Log),
+    Key(key::Key),
+    Writer(writer::Writer),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -91,8 +96,11 @@ impl Verb {
             Verb::Find(verb) => verb.run(context),
             Verb::Cat(verb) => verb.run(context),
             Verb::Restore(verb) => verb.run(context),
+            Verb::Verify(verb) => verb.run(context),
             Verb::Catalog(verb) => verb.run(context),
             Verb::Log(verb) => verb.run(context),
+            Verb::Key(verb) => verb.run(context),
+            Verb::Writer(verb) => verb.run(context),
             Verb::Completions(verb) => verb.run(context),
             Verb::Man(verb) => verb.run(context),
         }

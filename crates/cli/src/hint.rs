@@ -40,7 +40,14 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
         E::NotTrusted { found, .. } => {
             format!("if another repository was put there on purpose, add --trust {found}")
         }
-        E::NotAllowed { .. } | E::Keys(_) => ADMINISTRATOR.to_owned(),
+        E::NotAllowed { .. } => {
+            format!(
+                "`seawall writer list{flags}` lists who may write; an administrator's key file lets a new host in"
+            )
+        }
+        E::Keys(_) => ADMINISTRATOR.to_owned(),
+        E::LastSlot(_) => format!("add another first: `seawall key add{flags}`"),
+        E::NoSlot(_) => format!("`seawall key list{flags}` lists all slots"),
         E::NoPoint { .. } => format!("`seawall points{flags}` lists all points"),
         E::Ambiguous { .. } => "type more digits of the one that is meant".to_owned(),
         E::Raced(_) => "nothing is lost: run the same command again".to_owned(),
@@ -91,3 +98,6 @@ fn of_storage(error: &storage::Error) -> Option<String> {
     };
     Some(hint.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,11 +6,14 @@ pub(crate) mod catalog;
 pub(crate) mod completions;
 pub(crate) mod find;
 pub(crate) mod init;
+pub(crate) mod key;
 pub(crate) mod log;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod points;
 pub(crate) mod restore;
+pub(crate) mod verify;
+pub(crate) mod writer;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -61,4 +64,38 @@ pub(crate) fn tree_path(typed: &OsStr) -> Result<TreePath, Error> {
     }
     let bad = |why| Error::Request(format!("{} is no path in a point: {why}", typed.display()));
     TreePath::new(if bytes == b"." { b"" } else { bytes }).map_err(bad)
+}
+
+/// The id that `asked` is, or is the first digits of.
+pub(crate) fn only_one<I: Copy + std::fmt::Display>(what: &str, asked: &str, ids: &[I]) -> Result<I, Error> {
+    let fits = |id: &&I| !asked.is_empty() && id.to_string().starts_with(asked);
+    match ids.iter().filter(fits).copied().collect::<Vec<I>>()[..] {
+        [one] => Ok(one),
+        [] => Err(Error::Request(format!("there is no {what} {asked}"))),
+        _ => Err(Error::Request(format!("{asked} could be more than one {what}: type more digits"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_a_point_may_be_typed_with_slashes_around_it() {
+        for (typed, meant) in
+            [("a/b", "a/b"), ("/a/b/", "a/b"), ("/", ""), (".", ""), ("", ""), ("a b", "a b")]
+        {
+            assert_eq!(tree_path(OsStr::new(typed)).unwrap().as_bytes(), meant.as_bytes(), "{typed}");
+        }
+        assert!(tree_path(OsStr::new("a/../b")).is_err() && tree_path(OsStr::new("a//b")).is_err());
+    }
+
+    #[test]
+    fn first_digits_mean_one_thing_or_nothing() {
+        let ids = ["abc1", "abd2"];
+        assert_eq!(only_one("key slot", "abc", &ids).unwrap(), "abc1");
+        for bad in ["ab", "", "x"] {
+            assert!(only_one("key slot", bad, &ids).is_err(), "{bad}");
+        }
+    }
 }

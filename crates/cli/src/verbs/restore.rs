@@ -54,8 +54,9 @@ enum There {
 
 impl Restore {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let at = self.moment(context.world.now_ns())?;
         let repo = context.open()?;
-        let point = self.chosen(context, &repo)?;
+        let point = self.chosen(&repo, at)?;
         let existing = match self.existing {
             There::Refuse => Existing::Refuse,
             There::Replace => Existing::Replace,
@@ -72,16 +73,20 @@ impl Restore {
         tell(context, &request, &report)
     }
 
-    fn chosen(&self, context: &Context, repo: &Repo) -> Result<PointRecord, Error> {
-        let source = self.source.as_deref();
-        let Some(at) = &self.at else { return verbs::choose(repo, &self.point, source) };
-        if self.point != verbs::LATEST {
-            return Err(Error::Request(
-                "--at chooses the point, so write `latest` instead of an id".to_owned(),
-            ));
+    /// The time that was typed, in UTC nanoseconds.
+    fn moment(&self, now_ns: i64) -> Result<Option<i64>, Error> {
+        if self.at.is_some() && self.point != verbs::LATEST {
+            let why = "--at chooses the point, so write `latest` instead of an id";
+            return Err(Error::Request(why.to_owned()));
         }
+        self.at.as_deref().map(|typed| time::parse(typed, now_ns)).transpose()
+    }
+
+    fn chosen(&self, repo: &Repo, at: Option<i64>) -> Result<PointRecord, Error> {
+        let source = self.source.as_deref();
+        let Some(at) = at else { return verbs::choose(repo, &self.point, source) };
         verbs::check_source(repo, source)?;
-        Ok(repo.point_at(source, time::parse(at, context.world.now_ns())?)?)
+        Ok(repo.point_at(source, at)?)
     }
 }
 

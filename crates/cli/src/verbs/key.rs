@@ -1,0 +1,129 @@
+//! `key`: which secrets open the repository.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use format::id::SlotId;
+use format::key::Slot;
+use serde_json::{Value, json};
+
+use crate::context::{Context, host};
+use crate::error::{Error, Outcome};
+use crate::secret;
+use crate::settings::SecretFrom;
+use crate::{show, time, verbs};
+
+/// List, add and remove key slots
+///
+/// A slot holds the repository's keys, sealed for one secret: a key file or a passphrase.
+#[derive(Args)]
+pub(crate) struct Key {
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Subcommand)]
+enum Act {
+    /// List the secrets that open the repository
+    List,
+    /// Let one more secret open the repository
+    Add(Add),
+    /// Let a secret no longer open the repository
+    ///
+    /// Whoever opened it before may have kept the keys: what is stored already stays readable to them.
+    Remove {
+        /// The slot's id, or the first digits of it
+        id: String,
+    },
+}
+
+#[derive(Args)]
+struct Add {
+    #[command(flatten)]
+    secret: New,
+    /// What the slot is called
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct New {
+    /// A key file; made where there is none
+    #[arg(long, value_name = "FILE")]
+    new_key_file: Option<PathBuf>,
+    /// A file that holds the passphrase
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
+    /// A passphrase that is asked for
+    #[arg(long)]
+    new_passphrase: bool,
+}
+
+impl Key {
+    pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
+        match self.act {
+            Act::List => list(context),
+            Act::Add(add) => add.run(context),
+            Act::Remove { id } => remove(context, &id),
+        }
+    }
+}
+
+fn list(context: &Context) -> Result<Outcome, Error> {
+    let slots = context.open()?.slots()?;
+    let body = json!({ "slots": slots.iter().map(document).collect::<Value>() });
+    context.out.result("key/1", body, |out| {
+        let rows: Vec<Vec<String>> = slots.iter().map(row).collect();
+        show::table(out, &["slot", "secret", "made", "label"], &rows)
+    })?;
+    Ok(Outcome::Done)
+}
+
+impl Add {
+    fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let repo = context.open()?;
+        let from = match (self.secret.new_key_file, self.secret.new_passphrase_file) {
+            (Some(path), _) => SecretFrom::KeyFile(path),
+            (None, Some(path)) => SecretFrom::PassphraseFile(path),
+            (None, None) => SecretFrom::Prompt,
+        };
+        let (held, made) = secret::read_or_make(&from, &context.world)?;
+        let label = self.label.unwrap_or_else(|| format!("{} of {}", held.name(), host()));
+        let slot = repo.add_slot(&held.locks()?, &label)?;
+        if let Some(path) = &made {
+            context.out.note(format!("made the key file {}; keep a copy of it elsewhere", path.display()));
+        }
+        let body = json!({ "added": slot.to_string(), "label": label });
+        let name = held.name();
+        context
+            .out
+            .summary("key/1", body, |out| writeln!(out, "added slot {} for a {name}", show::short(slot)))?;
+        Ok(Outcome::Done)
+    }
+}
+
+fn remove(context: &Context, asked: &str) -> Result<Outcome, Error> {
+    let repo = context.open()?;
+    let ids: Vec<SlotId> = repo.slots()?.iter().map(Slot::id).collect();
+    let slot = verbs::only_one("key slot", asked, &ids)?;
+    repo.remove_slot(slot)?;
+    let body = json!({ "removed": slot.to_string() });
+    context.out.summary("key/1", body, |out| writeln!(out, "removed slot {}", show::short(slot)))?;
+    Ok(Outcome::Done)
+}
+
+fn row(slot: &Slot) -> Vec<String> {
+    let label = show::bytes(slot.label().as_bytes());
+    vec![show::short(slot.id()), slot.kind().name().to_owned(), time::local(slot.created()), label]
+}
+
+fn document(slot: &Slot) -> Value {
+    json!({
+        "id": slot.id().to_string(),
+        "secret": slot.kind().name(),
+        "label": slot.label(),
+        "region": slot.region(),
+        "created": time::rfc3339(slot.created()),
+    })
+}

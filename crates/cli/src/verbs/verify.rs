@@ -1,0 +1,113 @@
+//! `verify`: proves that points can be brought back, and writes the verdict down.
+
+use clap::ValueEnum;
+use repo::PointRecord;
+use repo::verify::{Level, Verdict, verify};
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::error::{Error, Outcome};
+use crate::{show, time, verbs};
+
+/// Prove that points can be brought back
+///
+/// One point, or all. The verdict is written into the history. Exits with 3 if anything is damaged.
+#[derive(clap::Args)]
+pub(crate) struct Verify {
+    /// An id, the first digits of one, or `latest` [default: all points]
+    point: Option<String>,
+    /// Only points of this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// How much is proved
+    #[arg(long, value_enum, default_value = "L2", ignore_case = true)]
+    level: Wanted,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Wanted {
+    /// Every object that is needed is there, with the right size
+    #[value(name = "L0")]
+    L0,
+    /// Every byte of them is as the log says
+    #[value(name = "L1")]
+    L1,
+    /// The tree is whole, and every reference leads to what is there
+    #[value(name = "L2")]
+    L2,
+}
+
+impl Wanted {
+    fn meant(self) -> Level {
+        match self {
+            Wanted::L0 => Level::L0,
+            Wanted::L1 => Level::L1,
+            Wanted::L2 => Level::L2,
+        }
+    }
+}
+
+impl Verify {
+    pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let repo = context.open()?;
+        let (level, source) = (self.level.meant(), self.source.as_deref());
+        let points: Vec<PointRecord> = match &self.point {
+            Some(asked) => vec![verbs::choose(&repo, asked, source)?],
+            None => repo.fold().live(source).into_iter().cloned().collect(),
+        };
+        let mut verdicts = Vec::with_capacity(points.len());
+        for point in points {
+            let verdict = verify(&repo, &point, level)?;
+            for problem in &verdict.problems {
+                context.out.warning(format!("{}: {problem}", show::short(point.point.id)));
+            }
+            verdicts.push((point, verdict));
+        }
+        context.finish();
+        let damaged = verdicts.iter().filter(|(_, verdict)| !verdict.problems.is_empty()).count();
+        let documents: Value =
+            verdicts.iter().map(|(point, verdict)| document(point, verdict, level)).collect();
+        let body = json!({ "level": level_name(level), "damaged": damaged, "points": documents });
+        context.out.summary("verify/1", body, |out| {
+            verdicts
+                .iter()
+                .try_for_each(|(point, verdict)| writeln!(out, "{}", line(point, verdict, level)))?;
+            match (verdicts.len(), damaged) {
+                (0, _) => writeln!(out, "there is no point to verify"),
+                (all, 0) => {
+                    writeln!(out, "{} whole at {}", show::count(all as u64, "point"), level_name(level))
+                }
+                (all, _) => writeln!(out, "{damaged} of {} damaged", show::count(all as u64, "point")),
+            }
+        })?;
+        Ok(if damaged == 0 { Outcome::Done } else { Outcome::Damaged })
+    }
+}
+
+fn level_name(level: Level) -> String {
+    format!("L{}", level.number())
+}
+
+fn line(record: &PointRecord, verdict: &Verdict, level: Level) -> String {
+    let point = &record.point;
+    let state = match verdict.problems.len() as u64 {
+        0 => format!("whole at {}", level_name(level)),
+        problems => format!("damaged: {}", show::count(problems, "problem")),
+    };
+    let (objects, bytes) = (show::count(verdict.objects, "object"), show::size(verdict.bytes));
+    let (id, when, source) =
+        (show::short(point.id), time::local(point.as_of), show::bytes(point.source.as_bytes()));
+    format!("{id} of {source} as of {when}: {state}; {objects}, {bytes} read")
+}
+
+fn document(record: &PointRecord, verdict: &Verdict, level: Level) -> Value {
+    json!({
+        "point": record.point.id.to_string(),
+        "source": record.point.source,
+        "as_of": time::rfc3339(record.point.as_of),
+        "level": level_name(level),
+        "objects": verdict.objects,
+        "bytes": verdict.bytes,
+        "problems": verdict.problems,
+    })
+}
