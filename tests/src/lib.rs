@@ -1,11 +1,14 @@
-//! What the tests of the whole system share: servers to test against, and how a test says that it could not run.
+//! What the tests of the whole system share: servers to test against, and how a test says that it could not
+//! run.
 
+pub mod listing;
 pub mod s3;
+pub mod seawall;
 
 use std::io::Write;
 
-/// Says that a test cannot have what it needs; the test then returns. `what` is `NAME: REASON`, and where NAME is the
-/// test's own, it counts as skipped and not as passed.
+/// Says that a test cannot have what it needs; the test then returns. `what` is `NAME: REASON`, and where
+/// NAME is the test's own, it counts as skipped and not as passed.
 ///
 /// # Panics
 ///

@@ -110,8 +110,8 @@ async fn a_server_that_stays_busy_is_given_up_on_with_the_number_of_tries() {
     assert_eq!(error.remedy(), Remedy::Retry);
     let told = error.to_string();
     let wanted = format!(
-        "read packs/a in s3://bucket/repo?endpoint={}: the place does not answer as it should (503: SlowDown: Busy on \
-         order.); tried 10 times in ",
+        "read packs/a in s3://bucket/repo?endpoint={}: the place does not answer as it should \
+         (503: SlowDown: Busy on order.); tried 10 times in ",
         server.endpoint()
     );
     assert!(told.starts_with(&wanted), "{told}");
@@ -381,7 +381,8 @@ fn an_authority_file_that_is_missing_or_empty_is_refused() {
 
 #[test]
 fn every_location_opens_without_sending_anything() {
-    let google = r#"{"gcs_base_url":"http://localhost:1","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}"#;
+    let google = r#"{"gcs_base_url": "http://localhost:1", "disable_oauth": true, "client_email": "",
+                       "private_key": "", "private_key_id": ""}"#;
     let variables = [
         ("AWS_ACCESS_KEY_ID", "a"),
         ("AWS_SECRET_ACCESS_KEY", "s"),

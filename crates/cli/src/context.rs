@@ -62,7 +62,7 @@ impl Context {
     pub(crate) fn open(&self) -> Result<Repo, Error> {
         let io = self.io()?;
         let held = match self.secret().and_then(|from| secret::read(&from)) {
-            Err(error @ (Error::NoKeyFile(_) | Error::NoHome { .. })) if !is_there(&io)? => {
+            Err(error @ (Error::NoKeyFile(_) | Error::NoHome { .. })) if !self.is_there(&io)? => {
                 self.out.detail(error);
                 return Err(repo::Error::NoRepository(io.place()).into());
             }
@@ -78,7 +78,7 @@ impl Context {
     /// Opens the repository; where it is the user's own and not there yet, makes it first.
     pub(crate) fn open_or_make(&self) -> Result<Repo, Error> {
         let embedded = self.repository()?.typed.is_none();
-        if !embedded || is_there(&self.io()?)? {
+        if !embedded || self.is_there(&self.io()?)? {
             return self.open();
         }
         let made = self.make()?;
@@ -89,7 +89,7 @@ impl Context {
     /// Makes the repository, and a key file where there is none. The key is on the disk first.
     pub(crate) fn make(&self) -> Result<Made, Error> {
         let io = self.io()?;
-        if is_there(&io)? {
+        if self.is_there(&io)? {
             return Err(repo::Error::Occupied(io.place()).into());
         }
         let (held, key_file) = secret::read_or_make(&self.secret()?, &self.world)?;
@@ -144,6 +144,18 @@ impl Context {
         settings::secret(&self.global, &self.environment)
     }
 
+    /// Whether a repository is there. A folder may still be missing, a bucket may not. The object is small, and an answer
+    /// with a body says more about what went wrong.
+    fn is_there(&self, io: &Io) -> Result<bool, Error> {
+        let folder = self.repository()?.location.as_local().is_some();
+        match io.get(&repo::layout::genesis()) {
+            Ok(_) => Ok(true),
+            Err(repo::Error::Storage(storage::Error::NoPlace { .. })) if folder => Ok(false),
+            Err(repo::Error::Storage(error)) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn tell_notices(&self, repo: &Repo) {
         repo.notices().iter().for_each(|notice| self.out.note(notice));
     }
@@ -157,16 +169,6 @@ pub(crate) fn host() -> String {
 /// Threads that work.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Whether a repository is there.
-fn is_there(io: &Io) -> Result<bool, Error> {
-    match io.size(&repo::layout::genesis()) {
-        Ok(_) => Ok(true),
-        Err(repo::Error::Storage(storage::Error::NoPlace { .. })) => Ok(false),
-        Err(repo::Error::Storage(error)) if error.is_not_found() => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn chunk_sizes() -> ChunkSizes {

@@ -172,6 +172,9 @@ pub(crate) fn shown_flags(global: &Global, environment: &Environment) -> String 
     add("--key-file", global.key_file.as_deref());
     add("--passphrase-file", global.passphrase_file.as_deref());
     add("--state", global.state.as_deref());
+    if global.passphrase {
+        flags.push_str(" --passphrase");
+    }
     flags
 }
 

@@ -146,6 +146,7 @@ impl Run<'_> {
             }
         };
         world.report(Step::Phase("committing"));
+        self.writer.settle()?;
         let record = self.record(point, as_of, &collected);
         let (bytes_new, bytes_stored) = self.writer.counted();
         let sizes = Sizes { bytes_new, bytes_stored, ..collected.sizes };

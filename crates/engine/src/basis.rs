@@ -204,7 +204,8 @@ impl Drop for Recorder {
 fn create(part: &Path) -> Option<(BufWriter<File>, blake3::Hasher)> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(part.parent()?).ok()?;
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part).ok()?;
+    let file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part).ok()?;
     Some((BufWriter::with_capacity(1 << 18, file), blake3::Hasher::new()))
 }
 
@@ -223,4 +224,3 @@ impl Places {
         Places { last: dir.join(format!("{name}.last")), full: dir.join(format!("{name}.full")) }
     }
 }
-

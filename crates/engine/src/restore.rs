@@ -73,7 +73,8 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
     repo.world().report(Step::Phase("restoring"));
     let sizes = request.point.point.sizes;
     repo.world().report(Step::Expect { items: sizes.files, bytes: sizes.bytes_logical });
-    let mut run = Run { reader: &reader, target: &target, report: Report::default(), directories: Vec::new() };
+    let mut run =
+        Run { reader: &reader, target: &target, report: Report::default(), directories: Vec::new() };
     run.walk(&pool, &request.point, &include)?;
     run.finish_directories();
     target.sync()?;
@@ -89,7 +90,12 @@ struct Run<'a, 'r> {
 }
 
 impl Run<'_, '_> {
-    fn walk(&mut self, pool: &rayon::ThreadPool, point: &PointRecord, include: &Include) -> Result<(), Error> {
+    fn walk(
+        &mut self,
+        pool: &rayon::ThreadPool,
+        point: &PointRecord,
+        include: &Include,
+    ) -> Result<(), Error> {
         let mut walk = Walk::new(Nodes(self.reader), point.point.root);
         let mut window = Window::new(self.reader, self.target);
         while let Some(entry) = walk.next() {

@@ -73,7 +73,10 @@ impl<C, const N: usize> Encode<C> for Fixed<N> {
 impl<'b, C, const N: usize> Decode<'b, C> for Fixed<N> {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Fixed<N>, minicbor::decode::Error> {
         let bytes = d.bytes()?;
-        bytes.try_into().map(Fixed).map_err(|_| minicbor::decode::Error::message("byte string of wrong length"))
+        bytes
+            .try_into()
+            .map(Fixed)
+            .map_err(|_| minicbor::decode::Error::message("byte string of wrong length"))
     }
 }
 

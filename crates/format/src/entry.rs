@@ -185,12 +185,7 @@ impl Entry {
         if &clear.repo != repo || WriterId::of(&clear.public_key) != clear.writer {
             return Err(Error::Foreign(WHAT));
         }
-        Ok(Entry {
-            clear,
-            hash: Hash::of(bytes),
-            clear_hash: Hash::of(clear_bytes),
-            sealed: sealed.to_vec(),
-        })
+        Ok(Entry { clear, hash: Hash::of(bytes), clear_hash: Hash::of(clear_bytes), sealed: sealed.to_vec() })
     }
 
     /// Whether there are facts that need the catalog key.
@@ -234,8 +229,7 @@ fn seal_facts(
     plain.resize(usize::try_from(class).expect("an entry fits in memory"), 0);
     let info = facts_info(clear, domain, generation.number);
     let (enc, key) = generation.catalog_public.encapsulate(&info, rng);
-    let mut sealed =
-        join(&[&domain.0, &generation.number.to_le_bytes(), &enc.0[..], &key.commitment()]);
+    let mut sealed = join(&[&domain.0, &generation.number.to_le_bytes(), &enc.0[..], &key.commitment()]);
     let mut random = [0; 8];
     rng.fill_bytes(&mut random);
     key.seal(&mut sealed, 0, random, clear_hash.as_bytes(), &plain);

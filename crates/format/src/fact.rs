@@ -440,7 +440,7 @@ facts! {
     /// A region and its present life.
     Region(RegionFact) = 8, true, [];
     /// A recovery point.
-    Point(Point) = 16, false, ["sweep"];
+    Point(Box<Point>) = 16, false, ["sweep"];
     /// Points are no longer wanted.
     Forget(Forget) = 17, false, [];
     /// Points are wanted after all.

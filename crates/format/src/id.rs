@@ -157,7 +157,9 @@ impl PackId {
 impl WriterId {
     /// The writer whose public key this is.
     pub fn of(public_key: &[u8; 32]) -> WriterId {
-        WriterId(*blake3::hash(public_key).as_bytes().first_chunk().expect("a hash is longer than a writer id"))
+        WriterId(
+            *blake3::hash(public_key).as_bytes().first_chunk().expect("a hash is longer than a writer id"),
+        )
     }
 }
 

@@ -182,7 +182,8 @@ impl GenerationRecord {
     fn of(generation: &Generation) -> GenerationRecord {
         let fixed = |s: &Option<Secret>| s.as_ref().map(|s| Fixed(**s));
         let seed = |s: &Option<KemSecret>| s.as_ref().map(|s| Fixed(**s.seed()));
-        let public = |s: &Option<KemSecret>, p: &KemPublic| s.is_none().then(|| Octets(p.as_bytes().to_vec()));
+        let public =
+            |s: &Option<KemSecret>, p: &KemPublic| s.is_none().then(|| Octets(p.as_bytes().to_vec()));
         GenerationRecord {
             number: generation.number,
             chunk: fixed(&generation.chunk),
@@ -255,14 +256,16 @@ fn checked_line(what: &'static str, word: &str, text: &str) -> Result<Zeroizing<
     let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
     let line = lines.next().ok_or_else(|| bad("it is empty"))?;
     let mut words = line.split(' ');
-    let (Some(first), Some(digits), Some(check), None) = (words.next(), words.next(), words.next(), words.next())
+    let (Some(first), Some(digits), Some(check), None) =
+        (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(bad("its line has not three words"));
     };
     if first != word {
         return Err(bad(&format!("its line does not start with {word}")));
     }
-    let bytes = from_hex(digits).map(Zeroizing::new).ok_or_else(|| bad("its second word is not hexadecimal"))?;
+    let bytes =
+        from_hex(digits).map(Zeroizing::new).ok_or_else(|| bad("its second word is not hexadecimal"))?;
     if !Hash::of(&bytes).to_string().starts_with(check) || check.len() != 8 {
         return Err(bad("its check does not match: there is a typing error in it"));
     }

@@ -70,7 +70,10 @@ impl ObjectKind {
         if kind != known {
             return Err(Malformed::new(self.name(), "the first bytes are not those of its kind").into());
         }
-        let found = u16::from_le_bytes([version.first().copied().unwrap_or(low), version.get(1).copied().unwrap_or(high)]);
+        let found = u16::from_le_bytes([
+            version.first().copied().unwrap_or(low),
+            version.get(1).copied().unwrap_or(high),
+        ]);
         match found {
             0..=VERSION => Ok(rest),
             _ => Err(Error::Newer { what: self.name(), found, known: VERSION }),
@@ -129,7 +132,10 @@ mod tests {
         for length in [1, 16 << 10, 16_385, 100_000, 1 << 20, (1 << 20) + 1, 33_000_000] {
             let class = size_class(length, SIZE_CLASS_MIN);
             assert_eq!(size_class(class, SIZE_CLASS_MIN), class);
-            assert!(class >= length && (length < SIZE_CLASS_MIN || class <= length + length * 12 / 100), "{length} {class}");
+            assert!(
+                class >= length && (length < SIZE_CLASS_MIN || class <= length + length * 12 / 100),
+                "{length} {class}"
+            );
         }
     }
 

@@ -273,7 +273,11 @@ impl PackBuilder {
         self.data_key.open(FRAME, &mut bench.opened, ordinal, &aad, sealed)?;
         bench.decompressor.decompress(codec, &bench.opened, self.open.raw.len(), &mut bench.raw)?;
         if bench.raw != self.open.raw {
-            return Err(Malformed::new(FRAME, "it did not come back as it was sealed: check this machine's memory").into());
+            return Err(Malformed::new(
+                FRAME,
+                "it did not come back as it was sealed: check this machine's memory",
+            )
+            .into());
         }
         let frame = std::mem::take(&mut self.open);
         self.directory.push(start, sealed.len(), codec, raw_length, &frame.chunks, frame.refs);
@@ -326,7 +330,12 @@ pub struct FrameOpener {
 
 impl FrameOpener {
     /// Decapsulates the data key of `origin` with the keys of `bundle`.
-    pub fn new(origin: &Origin, repo: RepoId, domain: DomainId, bundle: &Bundle) -> Result<FrameOpener, Error> {
+    pub fn new(
+        origin: &Origin,
+        repo: RepoId,
+        domain: DomainId,
+        bundle: &Bundle,
+    ) -> Result<FrameOpener, Error> {
         let place =
             Place { kind: origin.kind, repo, domain, generation: origin.generation, pack: origin.pack };
         let generation = bundle.generation(origin.generation)?;
@@ -357,14 +366,11 @@ impl FrameOpener {
 }
 
 /// The chunk that `reference` leads to within the raw frame, after its id was checked.
-pub fn chunk_of<'r>(
-    reference: &Reference,
-    raw: &'r [u8],
-    chunk_key: &[u8; 32],
-) -> Result<&'r [u8], Error> {
+pub fn chunk_of<'r>(reference: &Reference, raw: &'r [u8], chunk_key: &[u8; 32]) -> Result<&'r [u8], Error> {
     let start = reference.offset as usize;
     let end = start.saturating_add(reference.length as usize);
-    let chunk = raw.get(start..end).ok_or_else(|| Malformed::new("a reference", "it leads outside its frame"))?;
+    let chunk =
+        raw.get(start..end).ok_or_else(|| Malformed::new("a reference", "it leads outside its frame"))?;
     if chunk_id(chunk_key, chunk) != reference.chunk {
         return Err(Error::Altered("a chunk"));
     }

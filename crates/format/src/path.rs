@@ -97,7 +97,10 @@ impl TreePath {
     /// Whether this is `other` or lies below it.
     pub fn starts_with(&self, other: &TreePath) -> bool {
         other.is_root()
-            || self.0.strip_prefix(other.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|&b| b == b'/'))
+            || self
+                .0
+                .strip_prefix(other.as_bytes())
+                .is_some_and(|rest| rest.first().is_none_or(|&b| b == b'/'))
     }
 }
 
@@ -135,7 +138,11 @@ impl fmt::Display for TreePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in self.0.utf8_chunks() {
             for c in part.valid().chars() {
-                if c.is_control() || c == '\\' { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+                if c.is_control() || c == '\\' {
+                    write!(f, "{}", c.escape_default())?
+                } else {
+                    write!(f, "{c}")?
+                }
             }
             part.invalid().iter().try_for_each(|b| write!(f, "\\x{b:02x}"))?;
         }

@@ -67,9 +67,9 @@ impl FrameSet {
 
     /// The frames, sorted.
     pub fn iter(&self) -> impl Iterator<Item = FrameId> {
-        self.packs.iter().flat_map(|(&pack, ordinals)| {
-            ordinals.iter().map(move |&ordinal| FrameId { pack, ordinal })
-        })
+        self.packs
+            .iter()
+            .flat_map(|(&pack, ordinals)| ordinals.iter().map(move |&ordinal| FrameId { pack, ordinal }))
     }
 
     /// The packs with their ordinals, sorted.

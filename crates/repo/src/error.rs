@@ -74,6 +74,12 @@ pub enum Error {
     /// The keys at hand do not allow it.
     #[error(transparent)]
     Keys(format::Error),
+    /// The only key slot is not removed.
+    #[error("key slot {0} is the only one: without it nobody could open the repository")]
+    LastSlot(String),
+    /// No slot of that name.
+    #[error("no key slot {0}")]
+    NoSlot(String),
     /// No point of that name.
     #[error("no point {asked}")]
     NoPoint {
@@ -113,7 +119,9 @@ pub enum Error {
         why: String,
     },
     /// A fact that this program does not know forbids the verb.
-    #[error("this repository holds something that this version does not know and that forbids to {verb}: {fact}")]
+    #[error(
+        "this repository holds something that this version does not know and that forbids to {verb}: {fact}"
+    )]
     UnknownFact {
         /// What was to be done.
         verb: &'static str,
@@ -156,6 +164,7 @@ impl Remedied for Error {
             Error::Refused(_) => Remedy::Report,
             Error::NoRepository(_) | Error::Occupied(_) | Error::WrongKey { .. } => Remedy::Correct,
             Error::NotTrusted { .. } | Error::NotAllowed { .. } | Error::Keys(_) => Remedy::Correct,
+            Error::LastSlot(_) | Error::NoSlot(_) => Remedy::Correct,
             Error::NoPoint { .. } | Error::Ambiguous { .. } | Error::UnknownFact { .. } => Remedy::Correct,
             Error::Raced(_) => Remedy::Refresh,
             Error::TooFewRegions(_) => Remedy::Retry,

@@ -334,7 +334,7 @@ impl Fold {
                 self.domains.insert((domain.domain, domain.generation));
             }
             Fact::Moved(moved) => self.moves.push(moved),
-            Fact::Point(point) => self.take_point(point, id),
+            Fact::Point(point) => self.take_point(*point, id),
             Fact::Forget(forget) => {
                 let regions: Vec<Option<String>> =
                     forget.regions.map_or(vec![None], |names| names.into_iter().map(Some).collect());

@@ -63,11 +63,6 @@ impl Index {
         Ok(index)
     }
 
-    /// Whether no chunk is known.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// Where `chunk` is stored, as far as half of its id tells; usually one place or none.
     pub(crate) fn places(&self, chunk: &ChunkId) -> impl Iterator<Item = Reference> {
         let half: [u8; 16] = *chunk.0.first_chunk().expect("a chunk id is longer than its half");

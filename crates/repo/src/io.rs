@@ -114,7 +114,8 @@ impl Io {
         bytes_max: u64,
         mut each: impl FnMut(T, Result<Bytes, Error>),
     ) {
-        let budget = Arc::new(Semaphore::new(usize::try_from(bytes_max.div_ceil(GRAIN as u64)).unwrap_or(1).max(1)));
+        let budget =
+            Arc::new(Semaphore::new(usize::try_from(bytes_max.div_ceil(GRAIN as u64)).unwrap_or(1).max(1)));
         let most = budget.available_permits();
         let one = |(tag, key, range): (T, ObjectKey, std::ops::Range<u64>)| {
             let (store, budget) = (self.region.store.clone(), budget.clone());

@@ -3,6 +3,7 @@
 //! A repository is sealed write-once objects; its history is one signed log per session; everything else is a fold of
 //! those logs. [`Repo`] opens one and reads; [`Writer`] is the only way to add; nothing here can delete a pack.
 
+mod admin;
 mod catalog;
 mod error;
 mod fold;
@@ -15,8 +16,10 @@ mod reader;
 mod repo;
 mod session;
 mod state;
+pub mod verify;
 mod writer;
 
+pub use admin::{Audit, audit};
 pub use catalog::{Catalog, Opened};
 pub use error::Error;
 pub use fold::{Finding, Fold, PackRecord, PointRecord, RunRecord};

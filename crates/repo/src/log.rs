@@ -104,7 +104,11 @@ pub struct Refreshed {
     pub vanished: Vec<(EntryId, Hash)>,
 }
 
-fn read(bytes: &Bytes, (id, hash): (EntryId, Hash), reading: &Reading<'_>) -> Result<LogEntry, format::Error> {
+fn read(
+    bytes: &Bytes,
+    (id, hash): (EntryId, Hash),
+    reading: &Reading<'_>,
+) -> Result<LogEntry, format::Error> {
     if Hash::of(bytes) != hash {
         return Err(format::Error::Altered("a log entry (its name is the hash of other bytes)"));
     }

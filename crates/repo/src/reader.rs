@@ -54,12 +54,20 @@ impl OpenPack {
     }
 
     /// Opens `frame` from bytes that start at `start` in the object.
-    pub fn open(&self, frame: &Frame, start: u64, bytes: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, format::Error> {
+    pub fn open(
+        &self,
+        frame: &Frame,
+        start: u64,
+        bytes: &[u8],
+        scratch: &mut Scratch,
+    ) -> Result<Vec<u8>, format::Error> {
         let range = frame.range();
         let from = usize::try_from(range.start.saturating_sub(start)).unwrap_or(usize::MAX);
         let to = usize::try_from(range.end.saturating_sub(start)).unwrap_or(usize::MAX);
-        let sealed = bytes.get(from..to).ok_or_else(|| Malformed::new("a frame", "it lies outside what was read"))?;
-        let opener = self.openers.get(frame.origin).ok_or_else(|| Malformed::new("a frame", "it has no origin"))?;
+        let sealed =
+            bytes.get(from..to).ok_or_else(|| Malformed::new("a frame", "it lies outside what was read"))?;
+        let opener =
+            self.openers.get(frame.origin).ok_or_else(|| Malformed::new("a frame", "it has no origin"))?;
         let mut raw = Vec::new();
         opener.open(frame, sealed, &mut scratch.decompressor, &mut scratch.opened, &mut raw)?;
         Ok(raw)
@@ -188,7 +196,8 @@ impl<'r> Reader<'r> {
         }
         let (pack, found) = self.locate(frame)?;
         let range = pack.range(&found);
-        let bytes = self.repo.io.get_range(&pack.key, range.clone()).map_err(|e| self.missing(e, &pack.key))?;
+        let bytes =
+            self.repo.io.get_range(&pack.key, range.clone()).map_err(|e| self.missing(e, &pack.key))?;
         let opened = pack.open(&found, range.start, &bytes, &mut lock(&self.scratch));
         let raw = Arc::new(opened.map_err(Error::object(&pack.key, self.repo.io.place()))?);
         debug_assert!(raw.len() <= FRAME_BYTES_MAX, "directories are checked");

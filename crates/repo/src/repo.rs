@@ -74,12 +74,7 @@ struct View {
 impl Repo {
     /// Makes a repository in an empty place and opens it. Keys first, so that a kill in between leaves nothing that
     /// looks like a repository.
-    pub fn create(
-        opening: Opening<'_>,
-        lock: &Lock,
-        label: &str,
-        chunks: ChunkSizes,
-    ) -> Result<Repo, Error> {
+    pub fn create(opening: Opening<'_>, lock: &Lock, label: &str, chunks: ChunkSizes) -> Result<Repo, Error> {
         let (world, io) = (opening.world.clone(), opening.io.clone());
         check_vacant(&io)?;
         let mut chance = world.chance();
@@ -394,7 +389,8 @@ impl Repo {
         let now = self.world.now_ns();
         let view = self.view();
         let believable = |t: &LogicalTime| t.time <= now.saturating_add(DRIFT_NS_MAX);
-        let seen = view.log.entries.values().map(|e| e.clear.time).filter(believable).max().unwrap_or_default();
+        let seen =
+            view.log.entries.values().map(|e| e.clear.time).filter(believable).max().unwrap_or_default();
         if seen.time < now {
             LogicalTime { time: now, counter: 0 }
         } else {
@@ -411,7 +407,8 @@ impl Repo {
         let cached = match self.catalog.entries() {
             Ok(cached) => cached,
             Err(Error::Catalog { why, .. }) => {
-                self.notices.push(format!("the catalog was damaged ({why}) and is made anew from the repository"));
+                self.notices
+                    .push(format!("the catalog was damaged ({why}) and is made anew from the repository"));
                 self.catalog.rebuild(&[], &Fold::default())?;
                 Vec::new()
             }
@@ -464,7 +461,7 @@ fn check_vacant(io: &Io) -> Result<(), Error> {
     }
 }
 
-fn read_genesis(io: &Io) -> Result<Genesis, Error> {
+pub(crate) fn read_genesis(io: &Io) -> Result<Genesis, Error> {
     let bytes = match io.get(&layout::genesis()) {
         Ok(bytes) => bytes,
         Err(Error::Storage(error @ storage::Error::NoPlace { .. })) => {

@@ -19,7 +19,8 @@ use crate::fold::Fold;
 use crate::layout;
 use crate::log::LogEntry;
 use crate::protocol::{
-    self, Arrived, Effect, Ids, Known, List, Logs, Object, Reference as Verdict, Refusal, Reply, Rules, Sweeps,
+    self, Arrived, Effect, Ids, Known, List, Logs, Object, Reference as Verdict, Refusal, Reply, Rules,
+    Sweeps,
 };
 use crate::repo::{Link, Repo, Said};
 
@@ -72,8 +73,7 @@ impl<'r> Session<'r> {
     ) -> Result<Session<'r>, Error> {
         let mut chance = repo.world.chance();
         let id = SessionId(chance.bytes());
-        let (machine, effect) =
-            protocol::Session::open(Rules::all(), id, roots, purpose != Purpose::Write);
+        let (machine, effect) = protocol::Session::open(Rules::all(), id, roots, purpose != Purpose::Write);
         let mut session = Session {
             repo,
             signer,
@@ -247,7 +247,11 @@ impl<'r> Session<'r> {
             Some(made) => made,
             None => {
                 let (facts, said) = self.next.take().expect("an entry is prepared before it is asked for");
-                debug_assert_eq!(u64::from(self.link.number), entry.id.sequence, "the machine counts as we do");
+                debug_assert_eq!(
+                    u64::from(self.link.number),
+                    entry.id.sequence,
+                    "the machine counts as we do"
+                );
                 self.repo.entry(&self.signer, self.link, &facts, said, &mut self.chance)
             }
         };
@@ -264,7 +268,8 @@ impl<'r> Session<'r> {
         let keys = io.list(&layout::sweeps())?.into_iter().map(|o| o.key).collect();
         let mut parts = Vec::new();
         for (key, bytes) in io.get_all(keys) {
-            let part = SweepPart::decode(&bytes?, &self.repo.genesis.id).map_err(Error::object(key, io.place()))?;
+            let part =
+                SweepPart::decode(&bytes?, &self.repo.genesis.id).map_err(Error::object(key, io.place()))?;
             if part.incarnation == self.incarnation {
                 parts.push((part.id(), part.packs.into_iter().collect()));
             }
@@ -278,7 +283,8 @@ impl Repo {
     /// their roots.
     fn stated_logs(&self) -> Logs<Real> {
         let (log, fold) = (self.log(), self.fold());
-        let entries: Vec<protocol::Entry<Real>> = log.entries.values().map(|e| stated_entry(e, &fold)).collect();
+        let entries: Vec<protocol::Entry<Real>> =
+            log.entries.values().map(|e| stated_entry(e, &fold)).collect();
         Logs::of(&entries)
     }
 }
@@ -303,19 +309,21 @@ fn stated(fact: &Fact, relies: &BTreeSet<PackId>) -> Option<protocol::Fact<Real>
         Fact::Point(point) => Some(protocol::Fact::Commit { point: point.id, frames: relies.clone() }),
         Fact::Acknowledged => Some(protocol::Fact::Acknowledged),
         Fact::Expired(expired) => Some(protocol::Fact::Expired { session: expired.session }),
-        Fact::Forget(forget) => {
-            forget.points.first().map(|point| protocol::Fact::Forget { point: *point })
-        }
+        Fact::Forget(forget) => forget.points.first().map(|point| protocol::Fact::Forget { point: *point }),
         _ => None,
     }
 }
 
 fn unexpected(arrived: &Arrived<Real>) -> Error {
     Error::Raced(match arrived {
-        Arrived::CommitAgain => "a sweep gave this session up as silent before its work counted; what it stored is \
+        Arrived::CommitAgain => {
+            "a sweep gave this session up as silent before its work counted; what it stored is \
                                  found and used by the next run"
-            .into(),
-        Arrived::Failed => "the region did not answer as it should while the session changed its state".into(),
+                .into()
+        }
+        Arrived::Failed => {
+            "the region did not answer as it should while the session changed its state".into()
+        }
         _ => "the session is not where it should be".into(),
     })
 }

@@ -97,7 +97,8 @@ pub(crate) fn local(act: &'static str, path: &Path) -> impl FnOnce(std::io::Erro
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let part = path.with_extension(format!("part{}", std::process::id()));
     let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&part, path)

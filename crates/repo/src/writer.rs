@@ -68,6 +68,7 @@ pub struct Writer<'r> {
     table: Vec<Mutex<HashMap<ChunkId, Reference>>>,
     uploads: Uploads,
     stored: Arc<Mutex<Vec<Brought>>>,
+    settled: Mutex<Vec<Brought>>,
     unbrought_bytes: Arc<AtomicU64>,
     flushed: Mutex<Duration>,
     substitutes: Mutex<BTreeMap<Reference, Reference>>,
@@ -101,6 +102,7 @@ impl<'r> Writer<'r> {
             table: (0..SHARDS).map(|_| Mutex::default()).collect(),
             uploads: repo.io.uploads(),
             stored: Arc::default(),
+            settled: Mutex::default(),
             unbrought_bytes: Arc::default(),
             flushed: Mutex::new(repo.world.monotonic()),
             substitutes: Mutex::default(),
@@ -169,25 +171,22 @@ impl<'r> Writer<'r> {
         lock(&self.substitutes).insert(lost, instead);
     }
 
-    /// Waits until everything finished so far is in the region, then brings it by an entry.
-    pub fn flush(&self) -> Result<(), Error> {
+    /// Waits until all that the workers finished is in the region, index and all, so that what it cost is known.
+    pub fn settle(&self) -> Result<(), Error> {
         self.uploads.drain()?;
         let brings = self.take_brings()?;
-        if brings.is_empty() {
-            return Ok(());
-        }
-        *lock(&self.flushed) = self.repo.world.monotonic();
-        lock(&self.session).commit(Vec::new(), brings, BTreeSet::new(), false)
+        lock(&self.settled).extend(brings);
+        Ok(())
     }
 
     /// Makes the point true. All workers must have finished. Returns when the region shows the entry.
     pub fn commit(&self, point: Point) -> Result<(), Error> {
-        self.uploads.drain()?;
-        let brings = self.take_brings()?;
+        self.settle()?;
+        let brings = std::mem::take(&mut *lock(&self.settled));
         let mut relies = std::mem::take(&mut *lock(&self.relies));
         relies.extend(brings.iter().filter_map(|b| layout::parse_pack(&b.name)));
         let substitutes = std::mem::take(&mut *lock(&self.substitutes));
-        let mut facts = vec![Fact::Point(point)];
+        let mut facts = vec![Fact::Point(Box::new(point))];
         if !substitutes.is_empty() {
             facts.push(Fact::Substitute(Substitute { chunks: substitutes.into_iter().collect() }));
         }
@@ -197,12 +196,12 @@ impl<'r> Writer<'r> {
 
     /// Ends the session without a point; what was stored stays for the next run.
     pub fn abandon(&self) -> Result<(), Error> {
-        self.uploads.drain()?;
-        let brings = self.take_brings()?;
+        self.settle()?;
+        let brings = std::mem::take(&mut *lock(&self.settled));
         lock(&self.session).commit(Vec::new(), brings, BTreeSet::new(), true)
     }
 
-    /// Bytes that were uploaded and are not yet brought by an entry, in bytes.
+    /// Brings what is stored so far, if it is time.
     fn flush_if_due(&self) -> Result<(), Error> {
         let now = self.repo.world.monotonic();
         let due = {
@@ -221,7 +220,11 @@ impl<'r> Writer<'r> {
     /// Brings what is in the region by now, without waiting for uploads in flight.
     fn bring_stored(&self) -> Result<(), Error> {
         let brings = self.take_brings()?;
-        if brings.is_empty() { Ok(()) } else { lock(&self.session).commit(Vec::new(), brings, BTreeSet::new(), false) }
+        if brings.is_empty() {
+            Ok(())
+        } else {
+            lock(&self.session).commit(Vec::new(), brings, BTreeSet::new(), false)
+        }
     }
 
     /// Packs that were seen in the region, and runs of their chunks.
@@ -325,7 +328,8 @@ impl Worker<'_, '_> {
         }
         let writer = self.writer;
         let pack = self.pack.get_or_insert_with(|| new_pack(writer, self.kind));
-        let reference = pack.append(&mut self.bench, chunk, plain, refs).map_err(Error::object("a pack", "memory"))?;
+        let reference =
+            pack.append(&mut self.bench, chunk, plain, refs).map_err(Error::object("a pack", "memory"))?;
         self.writer.keep(reference);
         Ok(reference)
     }

@@ -39,6 +39,7 @@ impl Spring {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the one door to the machine's randomness")]
 fn machine_bytes() -> [u8; 32] {
     let mut bytes = [0u8; 32];
     let mut filled = 0;

@@ -1,3 +1,5 @@
+//! Simulated worlds repeat, the machine's does not.
+
 use super::*;
 use rand_core::Rng;
 

@@ -1,7 +1,7 @@
 //! The S3 server of the tests as a process of its own, for measurements and for trying things by hand.
 //!
-//! Prints its endpoint as one line, then serves until it is told to end (SIGTERM, SIGINT) or the pipe at its standard
-//! input is closed, as it is when the process that started it ends.
+//! Prints its endpoint as one line, then serves until it is told to end (SIGTERM, SIGINT) or the pipe at its
+//! standard input is closed, as it is when the process that started it ends.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,

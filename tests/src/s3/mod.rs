@@ -1,9 +1,10 @@
 //! A real S3 server for tests: the true protocol over true HTTP, with faults to order.
 //!
-//! It keeps what it was given in memory or in a directory, checks signatures and checksums, pages listings at 1,000 keys
-//! and honours conditions, so that plain tests use the same path as a user's bucket. Orders ([`Orders`]) make it slow,
-//! busy, cut off, forgetful or lying. It runs on threads of its own: a test may block, and a test that measures speed
-//! starts the binary `s3-server` instead, which is this and nothing more.
+//! It keeps what it was given in memory or in a directory, checks signatures and checksums, pages listings at
+//! 1,000 keys and honours conditions, so that plain tests use the same path as a user's bucket. Orders
+//! ([`Orders`]) make it slow, busy, cut off, forgetful or lying. It runs on threads of its own: a test may
+//! block, and a test that measures speed starts the binary `s3-server` instead, which is this and nothing
+//! more.
 
 mod orders;
 mod shelf;

@@ -1,7 +1,8 @@
 //! Where the server of the tests keeps objects: in memory, or as files beneath a directory that outlive it.
 //!
-//! One lock holds the index, and a condition is checked under it, so of racing writers exactly one wins. An object's
-//! file is its key with `@` after the last component: so `a` and `a/b` can both exist, as they can in S3.
+//! One lock holds the index, and a condition is checked under it, so of racing writers exactly one wins. An
+//! object's file is its key with `@` after the last component: so `a` and `a/b` can both exist, as they can
+//! in S3.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! The HTTP side of the server: counts every request, lets it wait, refuses it, cuts its answer, as ordered, and hands
-//! everything else to the S3 protocol.
+//! The HTTP side of the server: counts every request, lets it wait, refuses it, cuts its answer, as ordered,
+//! and hands everything else to the S3 protocol.
 //!
 //! Requests to `/-/` are the server's own, not S3's (no bucket can have that name): `GET /-/orders` and
 //! `PUT /-/orders` read and replace the orders as JSON, `GET /-/counts` tells what was asked.
@@ -165,7 +165,8 @@ impl Wire {
     }
 }
 
-/// Reads a request to its end before it is refused, as servers do: a client that still sends would see no answer.
+/// Reads a request to its end before it is refused, as servers do: a client that still sends would see no
+/// answer.
 async fn drained(request: Request<Incoming>, answer: Answer) -> Answer {
     let mut body = request.into_body().into_data_stream();
     while let Ok(Some(_)) = body.try_next().await {}

@@ -1,4 +1,5 @@
-//! The server of the tests itself: what it can do beyond what our store asks of it, and the program around it.
+//! The server of the tests itself: what it can do beyond what our store asks of it, and the program around
+//! it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! The suite against servers that others wrote: moto for S3, Azurite for Azure. Each runs as a process on a free port
-//! for as long as its test; where it is not to be had, the test says so and counts as skipped.
+//! The suite against servers that others wrote: moto for S3, Azurite for Azure. Each runs as a process on a
+//! free port for as long as its test; where it is not to be had, the test says so and counts as skipped.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;

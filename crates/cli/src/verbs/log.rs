@@ -136,7 +136,7 @@ impl Checked {
             "entries": self.audit.log.entries.len(),
             "chains": self.audit.fold.heads.len(),
             "findings": self.findings,
-            "freshness": if chains == 0 { "proven" } else { "unproven" },
+            "freshness": if chains == 0 && self.findings.is_empty() { "proven" } else { "unproven" },
             "unproven_chains": chains,
             "unproven_since": since.map(time::rfc3339),
             "gone": self.gone,
@@ -154,6 +154,9 @@ impl Checked {
         writeln!(out, "anchor:     {}", self.audit.genesis.id)?;
         writeln!(out, "            {}", self.anchor.sentence())?;
         match self.unproven() {
+            _ if !self.findings.is_empty() => {
+                writeln!(out, "freshness:  unproven: something is wrong, see above")
+            }
             (0, _) => writeln!(out, "freshness:  proven: every entry has been seen by another chain"),
             (chains, since) => {
                 let chains = show::count(chains as u64, "chain");

@@ -13,7 +13,7 @@ use format::meta::{Kind, Meta};
 use format::pack::ContentKind;
 use format::path::TreePath;
 use format::reference::Reference;
-use format::tree::{Builder, Content, ContentBuilder, Entry, Refused};
+use format::tree::{Builder, Content, ContentBuilder, ENTRY_PARTS_MAX, Entry, Part, Refused};
 use repo::{Repo, Worker};
 use source::directory::Reader;
 use world::Step;
@@ -99,7 +99,9 @@ pub(super) fn collect<'w, 'r>(
         ahead.insert(number, (bytes, unit));
         while let Some((bytes, unit)) = ahead.remove(&next) {
             next += 1;
-            if !shop.has_failed() && let Err(error) = collector.take(unit) {
+            if !shop.has_failed()
+                && let Err(error) = collector.take(unit)
+            {
                 shop.fail(error);
             }
             shop.budget.give(bytes);
@@ -141,7 +143,10 @@ impl Collector<'_, '_> {
 
     fn take_done(&mut self, done: Done) -> Result<(), Error> {
         match done {
-            Done::Entry { entry, identity, changed } => self.push(*entry, identity, changed),
+            Done::Entry { mut entry, identity, changed } => {
+                entry.content = self.fitted(entry.content)?;
+                self.push(*entry, identity, changed)
+            }
             Done::Link { path, meta } => {
                 let first = meta.link.and_then(|link| self.links.get(&link)).cloned();
                 match first {
@@ -160,6 +165,19 @@ impl Collector<'_, '_> {
                 Ok(())
             }
         }
+    }
+
+    /// A file that was read at once is all chunks; more of them than an entry holds become content nodes.
+    fn fitted(&mut self, content: Content) -> Result<Content, Error> {
+        let parts = match content {
+            Content::Parts { depth: 0, parts } if parts.len() > ENTRY_PARTS_MAX => parts,
+            fits => return Ok(fits),
+        };
+        let mut file = ContentBuilder::new();
+        for reference in parts.iter().filter_map(Part::reference) {
+            file.chunk(*reference, self.tree.nodes())?;
+        }
+        Ok(file.finish(self.tree.nodes())?.0)
     }
 
     fn take_segment(&mut self, references: Vec<Reference>, end: Option<FileEnd>) -> Result<(), Error> {
@@ -218,7 +236,8 @@ impl Collector<'_, '_> {
             Kind::Directory => self.sizes.directories += 1,
             _ => self.sizes.others += 1,
         }
-        let small = entry.meta.kind == Kind::File && !matches!(&entry.content, Content::Parts { parts, .. } if parts.len() > 1);
+        let small = entry.meta.kind == Kind::File
+            && !matches!(&entry.content, Content::Parts { parts, .. } if parts.len() > 1);
         let bytes = if small { entry.meta.size } else { 0 };
         self.repo.world().report(Step::Done { items: 1, bytes });
         if changed {
@@ -265,11 +284,7 @@ impl<'w, 'r> From<Worker<'w, 'r>> for TreeWorker<'w, 'r> {
 impl format::tree::Nodes for TreeWorker<'_, '_> {
     type Error = Error;
 
-    fn save(
-        &mut self,
-        node: &[u8],
-        frames: &format::reference::FrameSet,
-    ) -> Result<Reference, Error> {
+    fn save(&mut self, node: &[u8], frames: &format::reference::FrameSet) -> Result<Reference, Error> {
         Ok(self.0.save(node, frames)?)
     }
 }

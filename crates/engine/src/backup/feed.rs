@@ -61,7 +61,11 @@ pub(super) fn remembered(places: &Places, kind: Option<PointKind>, basis: PointI
 }
 
 /// Walks without reading any content.
-pub(super) fn preview(selection: &Selection, mut basis: Option<Basis>, world: &World) -> Result<Preview, Error> {
+pub(super) fn preview(
+    selection: &Selection,
+    mut basis: Option<Basis>,
+    world: &World,
+) -> Result<Preview, Error> {
     let mut preview = Preview::default();
     for item in source::directory::scan(selection, world)? {
         match item {
@@ -169,15 +173,21 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             self.ready(Done::Entry { entry: Box::new(entry), identity, changed: false });
             return Ok(());
         }
-        if found.meta.size > SEGMENT_BYTES as u64 { self.large(&found) } else { self.small(found) }
+        if found.meta.size > SEGMENT_BYTES as u64 {
+            self.large(&found)
+        } else {
+            self.small(found)
+        }
         Ok(())
     }
 
     /// A single file is kept in an otherwise empty folder, so that restoring it gives a file with its name.
     fn root_for_one_file(&mut self, meta: &Meta, paths: &[PathBuf]) -> Result<TreePath, Error> {
         use std::os::unix::ffi::OsStrExt;
-        let name = paths.first().and_then(|path| path.file_name()).map_or(&b"content"[..], |name| name.as_bytes());
-        let path = TreePath::new(name).map_err(|why| Error::Request(format!("the file's name cannot be kept: {why}")))?;
+        let name =
+            paths.first().and_then(|path| path.file_name()).map_or(&b"content"[..], |name| name.as_bytes());
+        let path = TreePath::new(name)
+            .map_err(|why| Error::Request(format!("the file's name cannot be kept: {why}")))?;
         self.folder(meta);
         Ok(path)
     }

@@ -190,7 +190,9 @@ impl<'w, 'r> Workshop<'w, 'r> {
         let chunk = self.writer.chunk_id(plain);
         let known = match self.writer.find(&chunk)? {
             Some(Known::Own(reference)) => return Ok(reference),
-            Some(Known::Known(reference)) if self.reads_back(reader, seen, &reference) => return Ok(reference),
+            Some(Known::Known(reference)) if self.reads_back(reader, seen, &reference) => {
+                return Ok(reference);
+            }
             Some(Known::Known(lost) | Known::Lost(lost)) => Some(lost),
             None => None,
         };

@@ -57,7 +57,11 @@ pub fn plan(repo: &Repo, request: &Request) -> Result<Plan, Error> {
             match extent {
                 Ok(extent) => frames.extend(extent.chunk.map(|reference| reference.frame())),
                 Err(error) => {
-                    plan.problems.push(Problem { path: entry.path.clone(), what: error.to_string(), damaged: true });
+                    plan.problems.push(Problem {
+                        path: entry.path.clone(),
+                        what: error.to_string(),
+                        damaged: true,
+                    });
                     break;
                 }
             }

@@ -109,7 +109,11 @@ impl<'a, 'r> Window<'a, 'r> {
                 Ok(extent) => extent,
                 Err(error) => {
                     let damaged = super::is_damage(&error);
-                    report.problems.push(Problem { path: entry.path.clone(), what: error.to_string(), damaged });
+                    report.problems.push(Problem {
+                        path: entry.path.clone(),
+                        what: error.to_string(),
+                        damaged,
+                    });
                     return Ok(());
                 }
             };
@@ -163,7 +167,11 @@ impl<'a, 'r> Window<'a, 'r> {
     }
 
     /// Ranges to fetch, in the order of packs; and pieces whose pack does not even open.
-    fn jobs(&self, pool: &rayon::ThreadPool, pieces: BTreeMap<FrameId, Vec<Piece>>) -> (Vec<Job>, Vec<(Piece, String)>) {
+    fn jobs(
+        &self,
+        pool: &rayon::ThreadPool,
+        pieces: BTreeMap<FrameId, Vec<Piece>>,
+    ) -> (Vec<Job>, Vec<(Piece, String)>) {
         use rayon::prelude::*;
         let frames: Vec<(FrameId, Vec<Piece>)> = pieces.into_iter().collect();
         let packs: std::collections::BTreeSet<_> = frames.iter().map(|(frame, _)| frame.pack).collect();

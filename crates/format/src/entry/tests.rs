@@ -1,3 +1,5 @@
+//! Entries come back as they were made, and not after a change.
+
 use super::*;
 use crate::fact::{Fact, Forget, Grant, NAMESPACE};
 use crate::id::PointId;

@@ -1,3 +1,5 @@
+//! Each secret opens what was sealed for it, and nothing else does.
+
 use super::*;
 
 struct Counting(u64);

@@ -187,7 +187,8 @@ impl OriginRecord {
 impl FrameRecord {
     fn open(self, packs: &[PackId], end: u64) -> Result<Frame, Malformed> {
         let bad = |why: &str| Malformed::new(WHAT, why);
-        let last = self.place.checked_add(u64::from(self.stored_length)).ok_or_else(|| bad("a place overflows"))?;
+        let last =
+            self.place.checked_add(u64::from(self.stored_length)).ok_or_else(|| bad("a place overflows"))?;
         if self.place < HEAD_BYTES as u64 || last > end || self.version != super::FRAME_VERSION {
             return Err(bad("a frame lies outside its pack, or is of a later version"));
         }
@@ -272,7 +273,8 @@ impl Builder {
             lengths: chunks.iter().map(|&(_, length)| length).collect(),
             refs: Vec::new(),
         };
-        let refs_bytes = refs.packs().map(|(_, o)| o.len().saturating_mul(3).saturating_add(40)).sum::<usize>();
+        let refs_bytes =
+            refs.packs().map(|(_, o)| o.len().saturating_mul(3).saturating_add(40)).sum::<usize>();
         let own = chunks.len().saturating_mul(37).saturating_add(64).saturating_add(refs_bytes);
         self.bytes_estimate = self.bytes_estimate.saturating_add(own);
         self.chunks = self.chunks.saturating_add(chunks.len() as u64);
@@ -293,7 +295,8 @@ impl Builder {
                 ..record
             })
             .collect();
-        let mut bytes = cbor::encode(&Record { version: 0, origins: Vec::new(), packs: packs.clone(), frames });
+        let mut bytes =
+            cbor::encode(&Record { version: 0, origins: Vec::new(), packs: packs.clone(), frames });
         bytes.resize(bytes.len().next_multiple_of(grain), 0);
         bytes
     }

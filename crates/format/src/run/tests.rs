@@ -1,3 +1,5 @@
+//! Runs come back as they were made; hostile ones are survived.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

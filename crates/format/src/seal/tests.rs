@@ -1,3 +1,5 @@
+//! Two implementations seal to the same bytes; nothing opens after a change.
+
 use super::*;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use proptest::prelude::*;

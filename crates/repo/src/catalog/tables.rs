@@ -311,7 +311,7 @@ fn points(fold: &Fold) -> Rows<'_> {
 
 /// The verification to show: the highest level, and at that the newest, after the last one that found
 /// problems.
-fn level_held(verified: &[Verified]) -> Option<&Verified> {
+pub(super) fn level_held(verified: &[Verified]) -> Option<&Verified> {
     let since = verified.iter().rposition(|v| v.problems != 0).map_or(0, |at| at + 1);
     verified[since..].iter().max_by_key(|v| (v.level, v.time))
 }

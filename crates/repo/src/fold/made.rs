@@ -125,7 +125,7 @@ pub(crate) fn grant(to: u8, rights: u32, sources: Option<&[&str]>, time: i64) ->
 }
 
 pub(crate) fn point(id: u8, source: &str) -> Fact {
-    Fact::Point(Point {
+    Fact::Point(Box::new(Point {
         id: point_id(id),
         source: source.into(),
         host: "host".into(),
@@ -143,7 +143,7 @@ pub(crate) fn point(id: u8, source: &str) -> Fact {
         cutter: 0,
         program: "seawall".into(),
         amplification: 1000,
-    })
+    }))
 }
 
 pub(crate) fn forget(id: u8, regions: Option<&[&str]>) -> Fact {

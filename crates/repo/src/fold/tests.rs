@@ -1,3 +1,5 @@
+//! The fold depends on the set of entries alone, and names whatever is wrong with it.
+
 use std::collections::BTreeSet;
 
 use format::id::HoldId;

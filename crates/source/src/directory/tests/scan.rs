@@ -1,3 +1,5 @@
+//! The walk hands out every name once, in order, whatever happens to the tree meanwhile.
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};

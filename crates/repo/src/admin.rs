@@ -1,0 +1,95 @@
+//! Acts of administrators: key slots and revocations; and the check that needs no key at all.
+
+use format::fact::{Fact, Revoke};
+use format::genesis::Genesis;
+use format::id::{RepoId, SlotId, WriterId};
+use format::key::{Lock, Slot, SlotLabel};
+use format::seal::Signer;
+
+use crate::error::Error;
+use crate::fold::{Finding, Fold};
+use crate::io::Io;
+use crate::layout;
+use crate::log::{BadEntry, Log, Reading};
+use crate::repo::{Repo, read_genesis, slots};
+
+/// What anybody can tell of a repository's history with public keys only.
+#[derive(Debug)]
+pub struct Audit {
+    /// The genesis object, whose hash is the trust anchor.
+    pub genesis: Genesis,
+    /// The log.
+    pub log: Log,
+    /// What it says, but for sealed facts.
+    pub fold: Fold,
+}
+
+impl Audit {
+    /// What is wrong with the history.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.fold.findings.iter()
+    }
+
+    /// Objects under `log/` that are no entries.
+    pub fn bad(&self) -> &[BadEntry] {
+        &self.log.bad
+    }
+}
+
+/// Reads and checks a history without any key; `trust` is the repository that must be there.
+pub fn audit(io: &Io, trust: Option<RepoId>) -> Result<Audit, Error> {
+    let genesis = read_genesis(io)?;
+    if let Some(expected) = trust.filter(|expected| *expected != genesis.id) {
+        return Err(Error::not_trusted(io.place(), expected, genesis.id));
+    }
+    let mut log = Log::default();
+    log.refresh(io, &Reading { repo: genesis.id, bundle: None })?;
+    let fold = Fold::of(log.entries.values(), WriterId::of(&genesis.root_public));
+    Ok(Audit { genesis, log, fold })
+}
+
+impl Repo {
+    /// All key slots, oldest first.
+    pub fn slots(&self) -> Result<Vec<Slot>, Error> {
+        slots(&self.io, &self.genesis, &mut Vec::new())
+    }
+
+    /// Seals the keys at hand for one more secret.
+    pub fn add_slot(&self, lock: &Lock, label: &str) -> Result<SlotId, Error> {
+        let root = self.root_signer()?;
+        let mut chance = self.world.chance();
+        let slot = SlotId(chance.bytes());
+        let about = SlotLabel { slot, region: None, label: label.to_owned(), created: self.world.now_ns() };
+        let sealed = Slot::seal(&self.bundle, lock, about, &root, &mut chance).map_err(Error::Keys)?;
+        self.io.put_seen(&layout::slot(self.bundle.domain, slot), sealed.into_bytes().into())?;
+        Ok(slot)
+    }
+
+    /// Deletes a slot; the last one stays. Whoever opened it before may have kept the keys.
+    pub fn remove_slot(&self, slot: SlotId) -> Result<(), Error> {
+        let slots = self.slots()?;
+        let found = slots.iter().find(|s| s.id() == slot);
+        let found = found.ok_or_else(|| Error::NoSlot(slot.to_string()))?;
+        if slots.len() == 1 {
+            return Err(Error::LastSlot(slot.to_string()));
+        }
+        self.io.delete(&layout::slot(found.domain(), slot))
+    }
+
+    /// States that nothing which this writer adds from now on counts.
+    pub fn revoke(&self, writer: WriterId, reason: &str) -> Result<(), Error> {
+        let root = self.root_signer()?;
+        let fold = self.refresh()?;
+        if !fold.writers.contains_key(&writer) {
+            return Err(Error::NotAllowed { writer, act: "be revoked: it was never let in" });
+        }
+        let heads = fold.heads.values().filter(|head| head.writer == writer);
+        let counts = heads.map(|head| (head.session, head.number, head.hash)).collect();
+        self.state_as_root(&root, vec![Fact::Revoke(Revoke { writer, counts, reason: reason.to_owned() })])
+    }
+
+    fn root_signer(&self) -> Result<Signer, Error> {
+        let seed = self.bundle.root.as_ref();
+        seed.map(Signer::from_seed).ok_or(Error::Keys(format::Error::NoKey("administering")))
+    }
+}

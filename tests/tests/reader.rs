@@ -1,0 +1,172 @@
+//! The second reader, written from the format document alone, reads what this program writes: a repository made just
+//! now, and one that was kept and is never edited. This program reads the kept one too.
+//!
+//! Where there is no Python with what the reader stands on, its tests say so and count as skipped.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
+
+#[path = "restore_cli/tree.rs"]
+mod tree;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tests::listing::Listing;
+use tests::seawall::Machine;
+
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A repository with two points of `small_tree`, and the key file beside it.
+fn fixture() -> PathBuf {
+    package().parent().unwrap().join("fixtures/v0/small")
+}
+
+/// A Python that has what the reader needs.
+fn python(test: &str) -> Option<String> {
+    let python = std::env::var("SEAWALL_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let modules = "import argon2, blake3, cbor2, cryptography, kyber_py, zstandard";
+    let asked = Command::new(&python).args(["-c", modules]).output();
+    if asked.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    tests::skipped(&format!("{test}: {python} lacks modules of tests/second-reader/requirements.txt"));
+    None
+}
+
+fn script(python: &str, name: &str, words: &[&str]) -> Output {
+    let mut command = Command::new(python);
+    command.arg(package().join("second-reader").join(name)).args(words);
+    command.env("PYTHONDONTWRITEBYTECODE", "1").output().unwrap()
+}
+
+/// Runs the reader, which must find nothing wrong.
+fn read(python: &str, repository: &Path, key: &Path, words: &[&str]) -> String {
+    let place = [repository.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    let done = script(python, "read.py", &[&place, words].concat());
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(0), "read.py {words:?}: {said}");
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+fn assert_same(what: &str, truth: &Listing, copy: &Listing) {
+    assert_eq!(copy.differences(truth), Vec::<String>::new(), "{what}");
+}
+
+/// What the kept repository holds. Never change it: make a new fixture beside the old one.
+fn small_tree(top: &Path) {
+    fs::create_dir_all(top.join("folder")).unwrap();
+    fs::write(top.join("hello.txt"), "Hello, world.\n").unwrap();
+    fs::write(top.join("empty"), "").unwrap();
+    fs::write(top.join("noise"), tree::noise(1, 90_000)).unwrap();
+    fs::write(top.join("text"), "The same line many times.\n".repeat(9000)).unwrap();
+    fs::write(top.join("folder/zeros"), vec![0; 300_000]).unwrap();
+    fs::hard_link(top.join("hello.txt"), top.join("folder/again")).unwrap();
+    symlink("../hello.txt", top.join("folder/link")).unwrap();
+    let modes =
+        [("hello.txt", 0o644), ("empty", 0o600), ("noise", 0o640), ("text", 0o444), ("folder/zeros", 0o755)];
+    for (name, mode) in modes {
+        fs::set_permissions(top.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        tree::set_time(&top.join(name), 1_700_000_000, i64::from(mode));
+    }
+    tree::set_time(&top.join("folder/link"), -1, 1);
+    for folder in ["folder", ""] {
+        fs::set_permissions(top.join(folder), fs::Permissions::from_mode(0o755)).unwrap();
+        tree::set_time(&top.join(folder), 1_600_000_000, 5);
+    }
+}
+
+/// Two points of the small tree: as it is, and before that with less in it.
+fn keep_small_tree(machine: &Machine) {
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/hello.txt"), "Hello?\n").unwrap();
+    machine.done(&["backup", "tree", "--source", "small"]);
+    fs::remove_dir_all(machine.at("tree")).unwrap();
+    small_tree(&machine.at("tree"));
+    machine.done(&["backup", "tree", "--source", "small"]);
+}
+
+/// Owners of the kept repository are those of whoever made it.
+fn without_owners(mut listing: Listing) -> Listing {
+    listing.0.values_mut().for_each(|entry| entry.owner = (0, 0));
+    listing
+}
+
+#[test]
+fn the_second_reader_restores_what_this_program_wrote() {
+    let Some(python) = python("the_second_reader_restores_what_this_program_wrote") else { return };
+    let machine = Machine::with_repository();
+    keep_small_tree(&machine);
+    if let Some(place) = std::env::var_os("SEAWALL_NEW_FIXTURE") {
+        keep(&machine, Path::new(&place));
+    }
+    // More content than one node of a file names, and more names than one node of a tree.
+    fs::write(machine.at("tree/large"), tree::noise(9, 12 << 20)).unwrap();
+    for number in 0..3000 {
+        fs::write(machine.at(&format!("tree/folder/file-{number}")), number.to_string()).unwrap();
+    }
+    machine.done(&["backup", "tree", "--source", "small", "--kind", "differential"]);
+    let (repository, key, out) = (machine.repository(), machine.key_file(), machine.at("read"));
+    read(&python, &repository, &key, &["restore", "latest", out.to_str().unwrap()]);
+    assert_same("by the second reader", &Listing::of(&machine.at("tree")), &Listing::of(&out));
+    assert_eq!(read(&python, &repository, &key, &["list"]).lines().count(), 3);
+    read(&python, &repository, &key, &["check"]);
+    read(&python, &repository, &key, &["runs"]);
+}
+
+/// Copies a repository and its key to where a new fixture is to lie.
+fn keep(machine: &Machine, place: &Path) {
+    fs::create_dir_all(place).unwrap();
+    copy_all(&machine.repository(), &place.join("repository"));
+    fs::copy(machine.key_file(), place.join("key")).unwrap();
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (here, there) = (entry.path(), to.join(entry.file_name()));
+        if here.is_dir() {
+            copy_all(&here, &there);
+        } else {
+            fs::copy(here, there).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_second_reader_restores_the_kept_repository() {
+    let Some(python) = python("the_second_reader_restores_the_kept_repository") else { return };
+    let room = tempfile::tempdir().unwrap();
+    let (truth, out) = (room.path().join("tree"), room.path().join("out"));
+    small_tree(&truth);
+    let (repository, key) = (fixture().join("repository"), fixture().join("key"));
+    read(&python, &repository, &key, &["restore", "latest", out.to_str().unwrap()]);
+    assert_same("kept", &without_owners(Listing::of(&truth)), &without_owners(Listing::of(&out)));
+    read(&python, &repository, &key, &["check"]);
+}
+
+#[test]
+fn this_program_restores_the_kept_repository() {
+    let machine = Machine::new();
+    copy_all(&fixture().join("repository"), &machine.repository());
+    let key = fixture().join("key");
+    small_tree(&machine.at("tree"));
+    let restored = machine.run(&["restore", "latest", "--into", "out", "--key-file", key.to_str().unwrap()]);
+    // Whoever is not root cannot give files to the owner that they had, and is told so.
+    assert!(
+        restored.code == 0 || (restored.code == 2 && !rustix::process::geteuid().is_root()),
+        "{restored}"
+    );
+    let (truth, out) = (Listing::of(&machine.at("tree")), Listing::of(&machine.at("out")));
+    assert_same("kept", &without_owners(truth), &without_owners(out));
+}
+
+#[test]
+fn the_second_reader_passes_its_own_tests() {
+    let Some(python) = python("the_second_reader_passes_its_own_tests") else { return };
+    let done = script(&python, "selftest.py", &[]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(String::from_utf8_lossy(&done.stdout).contains("checks hold"));
+}
