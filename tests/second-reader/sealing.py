@@ -78,9 +78,11 @@ def nesting(value):
 
 def fields(value, kinds, what):
     """The first elements of a record, each of its kind: n unsigned, i signed, t text, l array, bN bytes of
-    length N, * anything, ? after a kind for null; further elements are left out, as section 1 asks."""
+    length N, * anything, ? after a kind for null; nulls at the end may be missing and further elements
+    are left out, as section 1 asks."""
     kinds = kinds.split()
-    need(isinstance(value, list) and len(value) >= len(kinds), f"{what}: too few elements")
+    need(isinstance(value, list), f"{what}: no record")
+    value = value + [None] * (len(kinds) - len(value))
     for position, (item, kind) in enumerate(zip(value, kinds)):
         need(matches(item, kind), f"{what}: element {position} is no {kind}")
     return value[: len(kinds)]

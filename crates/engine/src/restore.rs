@@ -73,9 +73,18 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
     repo.world().report(Step::Phase("restoring"));
     let sizes = request.point.point.sizes;
     repo.world().report(Step::Expect { items: sizes.files, bytes: sizes.bytes_logical });
-    let mut run =
-        Run { reader: &reader, target: &target, report: Report::default(), directories: Vec::new() };
+    let mut run = Run {
+        reader: &reader,
+        target: &target,
+        report: Report::default(),
+        directories: Vec::new(),
+        wanted: false,
+    };
     run.walk(&pool, &request.point, &include)?;
+    if !run.wanted && run.report.problems.is_empty() {
+        let globs = request.include.join(", ");
+        return Err(Error::Request(format!("nothing in the point matches {globs}; nothing was restored")));
+    }
     run.finish_directories();
     target.sync()?;
     run.report.time = repo.world().monotonic().saturating_sub(begun);
@@ -87,6 +96,8 @@ struct Run<'a, 'r> {
     target: &'a Target,
     report: Report,
     directories: Vec<(TreePath, Meta)>,
+    /// Whether anything was asked for that is there.
+    wanted: bool,
 }
 
 impl Run<'_, '_> {
@@ -108,6 +119,7 @@ impl Run<'_, '_> {
                 Err(error) => return Err(error),
             };
             if include.matches(&entry.path) {
+                self.wanted = true;
                 self.place(entry, &mut window);
             }
             if window.is_full() {

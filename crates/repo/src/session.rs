@@ -165,7 +165,7 @@ impl<'r> Session<'r> {
         let local = (self.purpose != Purpose::Write).then(|| self.repo.io.region_name().to_owned());
         let mut facts = facts;
         if last {
-            facts.push(Fact::End);
+            facts.extend([Fact::Acknowledged, Fact::End]);
         }
         self.next = Some((facts, Said { brings, deps, local }));
         let effect = self.machine.commit(stated, last).map_err(refused)?;

@@ -9,7 +9,7 @@ use format::fact::{PointKind, Sizes};
 use format::id::PointId;
 use format::meta::{FileTime, Kind, Meta};
 use format::path::TreePath;
-use format::tree::{Content, Entry};
+use format::tree::{Content, Entry, INLINE_BYTES_MAX};
 use rayon::Scope;
 use source::directory::{Found, Item, Scan, Selection};
 use source::stream::Stream;
@@ -299,6 +299,12 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             if last {
                 // The command's exit status decides before the last piece is handed on.
                 let meta = stream.finish()?;
+                let data = current.get(self.shop.headroom()..).unwrap_or_default();
+                if index == 0 && data.len() <= INLINE_BYTES_MAX {
+                    let entry = Entry { path, meta, content: Content::Inline(data.into()) };
+                    self.ready(Done::Entry { entry: Box::new(entry), identity: None, changed: false });
+                    return Ok(());
+                }
                 let end = end.map(|end| FileEnd { meta, ..end });
                 self.hand_on(row, index, current, end);
                 return Ok(());

@@ -4,7 +4,7 @@
 //! the row stitches the cuts in order and hands the chunks of a segment, with the bytes that the one before left over, to
 //! a second piece of work that names and stores them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,7 +13,7 @@ use format::cutter::{Cutter, Segment, Stream as More};
 use format::meta::FileTime;
 use format::pack::ContentKind;
 use format::path::TreePath;
-use format::reference::{FrameId, FrameSet, Reference};
+use format::reference::{FrameSet, Reference};
 use format::tree::{Content, Entry, INLINE_BYTES_MAX, Part};
 use rayon::Scope;
 use repo::{Found as Known, Repo, Reuse, Worker, Writer};
@@ -51,7 +51,7 @@ pub(super) fn run<'r>(
         budget: Budget::new(work_bytes(cores)),
         workers: (0..cores).map(|_| Mutex::new(writer.worker(ContentKind::Data))).collect(),
         buffers: Mutex::default(),
-        check: check.map(|reader| (reader, Mutex::default())),
+        check,
         failure: Mutex::default(),
         failed: AtomicBool::new(false),
         start: source.start(),
@@ -90,7 +90,7 @@ pub(super) struct Workshop<'w, 'r> {
     pub(super) budget: Budget,
     workers: Vec<Mutex<Worker<'w, 'r>>>,
     buffers: Mutex<Vec<Vec<u8>>>,
-    check: Option<(repo::Reader<'r>, Mutex<HashSet<FrameId>>)>,
+    check: Option<repo::Reader<'r>>,
     failure: Mutex<Option<Error>>,
     failed: AtomicBool,
     start: Option<FileTime>,
@@ -184,13 +184,13 @@ impl<'w, 'r> Workshop<'w, 'r> {
 
     /// Stores a chunk, or finds it; what a full backup finds was read back first.
     fn save(&self, worker: &mut Worker<'_, '_>, plain: &[u8]) -> Result<Reference, Error> {
-        let Some((reader, seen)) = &self.check else {
+        let Some(reader) = &self.check else {
             return Ok(worker.save(plain, &FrameSet::default())?);
         };
         let chunk = self.writer.chunk_id(plain);
         let known = match self.writer.find(&chunk)? {
             Some(Known::Own(reference)) => return Ok(reference),
-            Some(Known::Known(reference)) if self.reads_back(reader, seen, &reference) => {
+            Some(Known::Known(reference)) if reader.chunk_itself(&reference).is_ok() => {
                 return Ok(reference);
             }
             Some(Known::Known(lost) | Known::Lost(lost)) => Some(lost),
@@ -201,17 +201,6 @@ impl<'w, 'r> Workshop<'w, 'r> {
             self.writer.substitute(lost, instead);
         }
         Ok(instead)
-    }
-
-    fn reads_back(&self, reader: &repo::Reader<'_>, seen: &Mutex<HashSet<FrameId>>, at: &Reference) -> bool {
-        if lock(seen).contains(&at.frame()) {
-            return true;
-        }
-        let good = reader.chunk_itself(at).is_ok();
-        if good {
-            lock(seen).insert(at.frame());
-        }
-        good
     }
 
     fn worker(&self) -> MutexGuard<'_, Worker<'w, 'r>> {

@@ -247,8 +247,11 @@ impl<'a, 'r> Window<'a, 'r> {
                 return;
             }
         };
-        let written = sink.and_then(|sink| sink.write_at(piece.offset, chunk).map(|()| sink));
-        let sink = match written {
+        let sink = match sink.and_then(|sink| match sink.write_at(piece.offset, chunk) {
+            Ok(()) => Ok(sink),
+            // A rest that cannot be removed is still named as a problem.
+            Err(error) => sink.discard().and(Err(error)),
+        }) {
             Ok(sink) => sink,
             Err(error) => {
                 *slot = Slot::Given(Problem::new(&file.path, error));
