@@ -96,16 +96,22 @@ pub struct Workbench {
     decompressor: Decompressor,
     opened: Vec<u8>,
     raw: Vec<u8>,
+    chance: NonceChance,
 }
+
+/// Gives the random half of a nonce. It must ask the machine each time and keep no state of its own: a process that was
+/// cloned in the middle of a pack and goes on twice must not use one nonce for two frames.
+pub type NonceChance = Box<dyn FnMut() -> [u8; 8] + Send>;
 
 impl Workbench {
     /// A workbench that compresses at this zstd level.
-    pub fn new(level: i32) -> Workbench {
+    pub fn new(level: i32, chance: NonceChance) -> Workbench {
         Workbench {
             compressor: Compressor::new(level),
             decompressor: Decompressor::default(),
             opened: Vec::new(),
             raw: Vec::new(),
+            chance,
         }
     }
 }
@@ -132,7 +138,7 @@ pub struct PackBuilder {
     data_key: SealKey,
     directory_key: SealKey,
     encs: (Enc, Enc),
-    random: rand_chance::Nonces,
+    padding: [u8; 32],
     bytes: Vec<u8>,
     directory: directory::Builder,
     open: OpenFrame,
@@ -155,29 +161,6 @@ struct OpenFrame {
     refs: FrameSet,
 }
 
-mod rand_chance {
-    //! Random halves of nonces, drawn from one key so that a pack needs the caller's generator only at its start.
-
-    /// A stream of random bytes for one pack.
-    pub(super) struct Nonces(blake3::OutputReader);
-
-    impl Nonces {
-        pub(super) fn new(seed: &[u8; 32]) -> Nonces {
-            Nonces(blake3::Hasher::new_keyed(seed).finalize_xof())
-        }
-
-        pub(super) fn next(&mut self) -> [u8; 8] {
-            let mut bytes = [0; 8];
-            self.0.fill(&mut bytes);
-            bytes
-        }
-
-        pub(super) fn fill(&mut self, bytes: &mut [u8]) {
-            self.0.fill(bytes);
-        }
-    }
-}
-
 impl PackBuilder {
     /// An empty pack of `kind` under the keys of `generation`.
     pub fn new(
@@ -191,8 +174,8 @@ impl PackBuilder {
         let (data_enc, data_key) = generation.data_public.encapsulate(&place.info("seawall 0 data"), rng);
         let (directory_enc, directory_key) =
             generation.catalog_public.encapsulate(&place.info("seawall 0 directory"), rng);
-        let mut seed = [0; 32];
-        rng.fill_bytes(&mut seed);
+        let mut padding = [0; 32];
+        rng.fill_bytes(&mut padding);
         let mut bytes = Vec::with_capacity(limits.pack_bytes.min(1 << 20));
         bytes.extend_from_slice(&ObjectKind::Pack.head());
         PackBuilder {
@@ -200,7 +183,7 @@ impl PackBuilder {
             data_key,
             directory_key,
             encs: (data_enc, directory_enc),
-            random: rand_chance::Nonces::new(&seed),
+            padding,
             bytes,
             directory: directory::Builder::default(),
             open: OpenFrame::default(),
@@ -267,7 +250,7 @@ impl PackBuilder {
         let (codec, stored) = bench.compressor.compress(&self.open.raw);
         let aad = self.place.aad(ordinal, codec, raw_length);
         let start = self.bytes.len();
-        self.data_key.seal(&mut self.bytes, ordinal, self.random.next(), &aad, stored);
+        self.data_key.seal(&mut self.bytes, ordinal, (bench.chance)(), &aad, stored);
         let sealed = self.bytes.get(start..).unwrap_or_default();
         bench.opened.clear();
         self.data_key.open(FRAME, &mut bench.opened, ordinal, &aad, sealed)?;
@@ -296,7 +279,8 @@ impl PackBuilder {
         let class = usize::try_from(size_class(length as u64, SIZE_CLASS_MIN)).expect("packs fit in memory");
         let start = self.bytes.len();
         self.bytes.resize(start.saturating_add(class.saturating_sub(length)), 0);
-        self.random.fill(self.bytes.get_mut(start..).unwrap_or_default());
+        let padding = self.bytes.get_mut(start..).unwrap_or_default();
+        blake3::Hasher::new_keyed(&self.padding).finalize_xof().fill(padding);
         let tail = Tail {
             kind: self.place.kind,
             generation: self.place.generation,
@@ -309,7 +293,7 @@ impl PackBuilder {
             directory_commitment: self.directory_key.commitment(),
             directory_length: small(sealed_length),
         };
-        let random = self.random.next();
+        let random = (bench.chance)();
         self.directory_key.seal(&mut self.bytes, DIRECTORY_ORDINAL, random, &tail.identity(), &directory);
         tail.encode(&mut self.bytes);
         let hash = Hash::of(&self.bytes);

@@ -140,7 +140,12 @@ impl<'r> Writer<'r> {
 
     /// A worker with a pack of its own.
     pub fn worker(&self, kind: ContentKind) -> Worker<'_, 'r> {
-        Worker { writer: self, kind, bench: Workbench::new(self.style.level), pack: None }
+        Worker { writer: self, kind, bench: self.bench(), pack: None }
+    }
+
+    fn bench(&self) -> Workbench {
+        let world = self.repo.world.clone();
+        Workbench::new(self.style.level, Box::new(move || world.chance().bytes()))
     }
 
     /// Where a chunk is, if it is new in this session or known to the index and may be referred to.

@@ -40,13 +40,25 @@ pub(crate) fn bundle() -> Bundle {
     Bundle { repo: RepoId([1; 32]), domain: DomainId([2; 16]), generations, root, writer: None }
 }
 
+fn bench(level: i32) -> Workbench {
+    let mut stream = Seeded::new(level.unsigned_abs() as u8);
+    Workbench::new(
+        level,
+        Box::new(move || {
+            let mut random = [0; 8];
+            rand_core::Rng::fill_bytes(&mut stream, &mut random);
+            random
+        }),
+    )
+}
+
 const LIMITS: Limits = Limits { frame_bytes: 10_000, pack_bytes: 200_000 };
 
 fn pack(bundle: &Bundle, chunks: &[Vec<u8>]) -> (FinishedPack, Vec<Reference>) {
     let id = PackId::new(SessionId([3; 16]), [4; 16]);
     let place = (bundle.repo, bundle.domain, bundle.newest());
     let mut builder = PackBuilder::new(place, ContentKind::Data, id, LIMITS, &mut Seeded::new(1));
-    let (mut bench, key) = (Workbench::new(3), **bundle.newest().chunk_key().unwrap());
+    let (mut bench, key) = (bench(3), **bundle.newest().chunk_key().unwrap());
     let refs: FrameSet = [FrameId { pack: PackId([8; 32]), ordinal: 5 }].into_iter().collect();
     let references =
         chunks.iter().map(|c| builder.append(&mut bench, chunk_id(&key, c), c, &refs).unwrap()).collect();
@@ -151,7 +163,7 @@ fn a_full_pack_says_so_before_it_is_too_large() {
     let place = (bundle.repo, bundle.domain, bundle.newest());
     let id = PackId::new(SessionId([3; 16]), [4; 16]);
     let mut builder = PackBuilder::new(place, ContentKind::Data, id, LIMITS, &mut Seeded::new(1));
-    let mut bench = Workbench::new(1);
+    let mut bench = bench(1);
     let mut noise = Seeded::new(2);
     while !builder.is_full() {
         let mut chunk = vec![0; 4000];
