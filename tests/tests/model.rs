@@ -17,18 +17,26 @@ mod actor;
 mod explorer;
 #[path = "model/ids.rs"]
 mod ids;
+#[path = "model/keeper.rs"]
+mod keeper;
 #[path = "model/last.rs"]
 mod last;
 #[path = "model/mutations.rs"]
 mod mutations;
+#[path = "model/regions.rs"]
+mod regions;
 #[path = "model/scenario.rs"]
 mod scenario;
 #[path = "model/scenarios.rs"]
 mod scenarios;
 #[path = "model/store.rs"]
 mod store;
+#[path = "model/sweeper.rs"]
+mod sweeper;
 #[path = "model/world.rs"]
 mod world;
+#[path = "model/writer.rs"]
+mod writer;
 
 use repo::protocol::{Rule, Rules};
 

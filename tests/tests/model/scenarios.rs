@@ -2,10 +2,13 @@
 
 use repo::protocol::{Act, Rules, Tidy};
 
-use super::actor::{Actor, Errand, Job, Task};
+use super::actor::Actor;
 use super::ids::{Fact, Pack, set};
+use super::keeper::Errand;
 use super::scenario::{Coarse, Faults, LastSweep, Pages, Scenario, entry, old, region};
 use super::store::Region;
+use super::sweeper::Task;
+use super::writer::Job;
 
 const P0: Pack = Pack(0, 0);
 const P1: Pack = Pack(0, 1);
@@ -202,12 +205,12 @@ pub fn hearsay(rules: Rules) -> Scenario {
     base("hearsay", "a false announcement by no maintainer, 2 sweepers, restorer", 1, actors)
 }
 
-/// All roles at once. With `more`, the pausing writer may renew and the other goes on from its first point.
+/// All roles at once. With `more`, the first writer goes on from its first point.
 pub fn together_with(rules: Rules, more: bool) -> Scenario {
     let first = Job { roots: set(&[0]), wants: vec![old(0)], ..job(1, 1) };
-    let second =
-        if more { Job { roots: set(&[1]), wants: vec![old(0)], ..job(2, 2) } } else { job_of_new(2, 2) };
-    let pausing = Job { wants: vec![old(1)], renewals: u8::from(more), ..job(3, 3) };
+    let from_first = Job { roots: set(&[1]), wants: vec![old(0)], ..job(2, 2) };
+    let second = if more { from_first } else { job_of_new(2, 2) };
+    let pausing = Job { wants: vec![old(1)], ..job(3, 3) };
     let actors = vec![
         Actor::writer(rules, vec![first, second]),
         Actor::writer(rules, vec![pausing, job_of_new(4, 4)]),
@@ -217,13 +220,8 @@ pub fn together_with(rules: Rules, more: bool) -> Scenario {
         Actor::restorer(rules, 25, 0),
         Actor::expirer(30, 1, &[3]),
     ];
-    let bounds = if more {
-        "2 writers with 2 sessions each and a renewal, 2 packs and what is stored and moved (a frame has up to 3 \
-         places), 2 sweepers, forget and undo, restorer, 1 expiry of a pausing writer"
-    } else {
-        "2 writers with 2 sessions each, 2 packs and what is stored and moved (a frame has up to 3 places), 2 \
-         sweepers, forget and undo, restorer, 1 expiry of a pausing writer"
-    };
+    let bounds = "2 writers with 2 sessions each, 2 packs and what is stored and moved (a frame has up to 3 places), \
+                  2 sweepers, forget and undo, restorer, 1 expiry of a pausing writer";
     let coarse = Coarse { expirable: 1 << 3, ..Coarse::ALL };
     Scenario { coarse, last_sweep: LastSweep::Never, ..base("together", bounds, 2, actors) }
 }
