@@ -2,6 +2,7 @@
 //! run.
 
 pub mod listing;
+pub mod odd;
 pub mod s3;
 pub mod seawall;
 

@@ -5,13 +5,11 @@
 //! that is needed is missing, a command says so; and a full backup that succeeds on what is left restores.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
 
-#[path = "restore_cli/tree.rs"]
-mod tree;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tests::listing::Listing;
+use tests::odd;
 use tests::seawall::{Machine, Said};
 
 const KINDS: [Kind; 7] =
@@ -65,7 +63,7 @@ impl Original {
     }
 
     fn point(&mut self, name: &str, length: usize) {
-        fs::write(self.machine.at("tree").join(name), tree::noise(length as u64, length)).unwrap();
+        fs::write(self.machine.at("tree").join(name), odd::noise(length as u64, length)).unwrap();
         let before = files(&self.machine.repository());
         let said = self.machine.json(&["backup", "tree"]);
         let after = files(&self.machine.repository());
@@ -78,8 +76,7 @@ impl Original {
     fn objects(&self, kind: Kind) -> (PathBuf, PathBuf) {
         let all = files(&self.machine.repository());
         let of = |backup: usize, folder: &str| -> PathBuf {
-            let brought = self.brought[backup].iter();
-            brought.filter(|path| path.starts_with(folder)).next_back().unwrap().clone()
+            self.brought[backup].iter().rfind(|path| path.starts_with(folder)).unwrap().clone()
         };
         let packs = |backup: usize, largest: bool| -> PathBuf {
             let size = |path: &&PathBuf| fs::metadata(self.machine.repository().join(path)).unwrap().len();
@@ -189,7 +186,9 @@ fn tell(original: &Original, kind: Kind, damage: Damage) -> Told {
     let all_there = told.note("points", &listed) == 0
         && original.points.iter().all(|(point, _)| String::from_utf8_lossy(&listed.out).contains(point));
     told.note("log", &machine.run(&["log", "--verify"]));
-    told.note("verify", &machine.run(&["verify", "--level", "L2"]));
+    for level in ["L1", "L2"] {
+        told.note(level, &machine.run(&["verify", "--level", level]));
+    }
     let fresh = damaged(original, kind, damage, false);
     let mut missing = !all_there;
     for (number, (point, truth)) in original.points.iter().enumerate() {
@@ -202,7 +201,7 @@ fn tell(original: &Original, kind: Kind, damage: Damage) -> Told {
         missing |= !same;
     }
     full_backup(&machine, &mut told);
-    let harmless = damage == Damage::Repeat || kind == Kind::Session;
+    let harmless = damage == Damage::Repeat || matches!(kind, Kind::Session | Kind::Run);
     if !told.loud && (missing || !harmless) {
         told.wrong.push("no command said anything".to_owned());
     }
@@ -246,7 +245,12 @@ fn every_damage_is_told_and_no_wrong_byte_is_restored() {
 #[test]
 fn what_is_whole_is_told_to_be_whole() {
     let original = Original::new();
-    for words in [&["log", "--verify"][..], &["verify", "--level", "L2"], &["catalog", "check"]] {
+    for words in [
+        &["log", "--verify"][..],
+        &["verify", "--level", "L1"],
+        &["verify", "--level", "L2"],
+        &["catalog", "check"],
+    ] {
         original.machine.done(words);
     }
     for (number, (point, truth)) in original.points.iter().enumerate() {

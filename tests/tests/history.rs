@@ -159,7 +159,7 @@ impl History {
             Step::Swap { folder } => swap(&self.folder(folder)),
             Step::Point { kind } => self.point(Some(KINDS[kind])),
             Step::DropCatalog => self.drop_catalog(),
-            Step::DropState => fs::remove_dir_all(self.machine.at("state")).unwrap(),
+            Step::DropState => drop(fs::remove_dir_all(self.machine.at("state"))),
             Step::Kill { share } => self.kill(share),
             _ => {}
         }
@@ -215,7 +215,7 @@ impl History {
 }
 
 fn content(length: usize, fill: u8) -> Vec<u8> {
-    (0..length).map(|at| (at as u64 * 0x9e37_79b9 >> 7) as u8 ^ fill ^ (at >> 12) as u8).collect()
+    (0..length).map(|at| ((at as u64 * 0x9e37_79b9) >> 7) as u8 ^ fill ^ (at >> 12) as u8).collect()
 }
 
 fn set_time(path: &Path, meta: &fs::Metadata) {

@@ -4,15 +4,13 @@
 //! Where there is no Python with what the reader stands on, its tests say so and count as skipped.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
 
-#[path = "restore_cli/tree.rs"]
-mod tree;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tests::listing::Listing;
+use tests::odd;
 use tests::seawall::Machine;
 
 fn package() -> &'static Path {
@@ -60,7 +58,7 @@ fn small_tree(top: &Path) {
     fs::create_dir_all(top.join("folder")).unwrap();
     fs::write(top.join("hello.txt"), "Hello, world.\n").unwrap();
     fs::write(top.join("empty"), "").unwrap();
-    fs::write(top.join("noise"), tree::noise(1, 90_000)).unwrap();
+    fs::write(top.join("noise"), odd::noise(1, 90_000)).unwrap();
     fs::write(top.join("text"), "The same line many times.\n".repeat(9000)).unwrap();
     fs::write(top.join("folder/zeros"), vec![0; 300_000]).unwrap();
     fs::hard_link(top.join("hello.txt"), top.join("folder/again")).unwrap();
@@ -69,12 +67,12 @@ fn small_tree(top: &Path) {
         [("hello.txt", 0o644), ("empty", 0o600), ("noise", 0o640), ("text", 0o444), ("folder/zeros", 0o755)];
     for (name, mode) in modes {
         fs::set_permissions(top.join(name), fs::Permissions::from_mode(mode)).unwrap();
-        tree::set_time(&top.join(name), 1_700_000_000, i64::from(mode));
+        odd::set_time(&top.join(name), 1_700_000_000, i64::from(mode));
     }
-    tree::set_time(&top.join("folder/link"), -1, 1);
+    odd::set_time(&top.join("folder/link"), -1, 1);
     for folder in ["folder", ""] {
         fs::set_permissions(top.join(folder), fs::Permissions::from_mode(0o755)).unwrap();
-        tree::set_time(&top.join(folder), 1_600_000_000, 5);
+        odd::set_time(&top.join(folder), 1_600_000_000, 5);
     }
 }
 
@@ -103,7 +101,7 @@ fn the_second_reader_restores_what_this_program_wrote() {
         keep(&machine, Path::new(&place));
     }
     // More content than one node of a file names, and more names than one node of a tree.
-    fs::write(machine.at("tree/large"), tree::noise(9, 12 << 20)).unwrap();
+    fs::write(machine.at("tree/large"), odd::noise(9, 12 << 20)).unwrap();
     for number in 0..3000 {
         fs::write(machine.at(&format!("tree/folder/file-{number}")), number.to_string()).unwrap();
     }
