@@ -444,13 +444,14 @@ fn is_faithful(substitute: &Substitute) -> bool {
     substitute.chunks.iter().all(|(lost, by)| (lost.chunk, lost.length) == (by.chunk, by.length))
 }
 
-/// The verbs that a feature forbids to whoever does not know it. None is known here.
+/// The verbs of section 9 of `docs/format.md` that a feature forbids to whoever does not know it. None is known
+/// here.
 fn forbidden_by(feature: &Feature) -> Option<RawFact> {
     let verbs: &[&str] = match feature.effect {
         0 => return None,
-        1 => &["backup", "forget", "sweep", "repair", "replicate", "promote"],
+        1 => &["write", "forget", "sweep", "promote"],
         3 => &["sweep"],
-        _ => &["restore", "verify", "backup", "forget", "sweep", "repair", "replicate", "promote"],
+        _ => &["restore", "write", "forget", "sweep", "promote"],
     };
     let critical = verbs.iter().map(|&verb| verb.to_owned()).collect();
     Some(RawFact { critical, ..Fact::Feature(feature.clone()).encode() })

@@ -82,7 +82,7 @@ pub struct Writer<'r> {
 impl<'r> Writer<'r> {
     /// Opens a session that relies on `roots` and loads the index.
     pub fn open(repo: &'r Repo, roots: BTreeSet<PointId>, style: Style) -> Result<Writer<'r>, Error> {
-        repo.allow("backup")?;
+        repo.allow("write")?;
         let signer = repo.enrolled_signer()?;
         let writer = WriterId::of(&signer.public());
         let session = Session::open(repo, signer, Purpose::Write, roots)?;

@@ -76,7 +76,7 @@ fn keyed(entries: &[LogEntry]) -> Vec<&LogEntry> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn updates_in_any_batches_equal_a_rebuild(

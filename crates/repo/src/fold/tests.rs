@@ -285,12 +285,12 @@ fn a_substitute_is_of_the_same_content() {
 #[test]
 fn unknown_facts_and_features_forbid_the_verbs_that_they_name() {
     let rows: &[(Fact, &[&str], &[&str])] = &[
-        (unknown(&["sweep"]), &["sweep"], &["backup", "restore"]),
-        (unknown(&[]), &[], &["backup", "restore", "sweep"]),
-        (feature(0), &[], &["backup", "restore", "sweep"]),
-        (feature(1), &["backup", "sweep"], &["restore", "verify"]),
-        (feature(2), &["restore", "verify", "backup", "sweep"], &[]),
-        (feature(3), &["sweep"], &["backup", "restore"]),
+        (unknown(&["sweep"]), &["sweep"], &["write", "restore"]),
+        (unknown(&[]), &[], &["write", "restore", "sweep"]),
+        (feature(0), &[], &["write", "restore", "forget", "sweep", "promote"]),
+        (feature(1), &["write", "forget", "sweep", "promote"], &["restore"]),
+        (feature(2), &["restore", "write", "forget", "sweep", "promote"], &[]),
+        (feature(3), &["sweep"], &["write", "restore", "forget", "promote"]),
     ];
     for (fact, forbidden, allowed) in rows {
         let fold = fold(&[&Chain::of_root(&[]).saying([fact.clone()])]);
