@@ -121,6 +121,7 @@ impl Repo {
         let mut repo = Repo { world, io, genesis, bundle, state, catalog, host, view, notices };
         repo.load_cached()?;
         repo.refresh()?;
+        repo.notice_history();
         Ok(repo)
     }
 
@@ -401,6 +402,16 @@ impl Repo {
     /// A fresh id for a point.
     pub fn fresh_point(&self) -> PointId {
         PointId(self.world.chance().bytes())
+    }
+
+    /// What is wrong with the history must not wait until somebody asks for it: a point may hang on it.
+    fn notice_history(&mut self) {
+        let (log, fold) = (self.log(), self.fold());
+        let bad = log.bad.iter().map(|bad| format!("{} is damaged: {}", bad.object, bad.why));
+        let wrong = fold.findings.len().saturating_add(self.vanished().len());
+        let summary = (wrong > 0)
+            .then(|| format!("the history shows {wrong} faults; `seawall log --verify` names them"));
+        self.notices.extend(bad.chain(summary));
     }
 
     fn load_cached(&mut self) -> Result<(), Error> {
