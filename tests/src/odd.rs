@@ -85,6 +85,8 @@ fn links(top: &Path) {
     ] {
         symlink(target, top.join(name)).expect("a new tree takes what is put into it");
     }
+    fs::hard_link(top.join("links/to-file"), top.join("links/to-file-too"))
+        .expect("a new tree takes what is put into it");
 }
 
 fn folders(top: &Path) {

@@ -167,6 +167,7 @@ struct Told {
     row: String,
     wrong: Vec<String>,
     loud: bool,
+    codes: Vec<i32>,
 }
 
 impl Told {
@@ -174,6 +175,7 @@ impl Told {
         self.row += &format!("  {column} {}", said.code);
         // A message is loud enough for a script only as an exit code.
         self.loud |= said.code != 0;
+        self.codes.push(said.code);
         said.code
     }
 }
@@ -201,9 +203,14 @@ fn tell(original: &Original, kind: Kind, damage: Damage) -> Told {
         missing |= !same;
     }
     full_backup(&machine, &mut told);
-    let harmless = damage == Damage::Repeat || matches!(kind, Kind::Session | Kind::Run);
+    let harmless = damage == Damage::Repeat || kind == Kind::Session;
     if !told.loud && (missing || !harmless) {
         told.wrong.push("no command said anything".to_owned());
+    }
+    // A wrong key is a wrong request; a damaged slot is not, and neither is a point that is lost with its entry.
+    let is_lost = matches!(kind, Kind::Slot | Kind::Entry | Kind::PackData | Kind::PackTree);
+    if is_lost && told.codes.contains(&4) {
+        told.wrong.push("damage was told as a wrong request".to_owned());
     }
     told
 }

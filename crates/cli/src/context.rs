@@ -14,8 +14,12 @@ use crate::args::Global;
 use crate::error::Error;
 use crate::out::Out;
 use crate::progress::Watcher;
-use crate::secret;
 use crate::settings::{self, Environment, SecretFrom, Where};
+use crate::stop::{self, Orderly};
+use crate::{secret, show};
+
+/// Faults of the history that every verb names; `log --verify` names all.
+const DAMAGE_SHOWN: usize = 3;
 
 /// The name of the only region that there is so far.
 const REGION: &str = "home";
@@ -29,6 +33,7 @@ pub(crate) struct Context {
     global: Global,
     environment: Environment,
     watcher: Arc<Watcher>,
+    orderly: Orderly,
 }
 
 /// What `init` made.
@@ -45,7 +50,14 @@ impl Context {
         let out = Out { json: global.json, quiet: global.quiet, verbose: global.verbose };
         let watcher = Arc::new(Watcher::new(out));
         let world = World::real().watched_by(watcher.clone());
-        Context { out, world, global, environment: Environment::of_process(), watcher }
+        let orderly = Orderly::default();
+        stop::listen(world.clone(), orderly.clone(), out);
+        Context { out, world, global, environment: Environment::of_process(), watcher, orderly }
+    }
+
+    /// From now on a request to stop is left to the verb, which asks the world.
+    pub(crate) fn stops_in_order(&self) {
+        self.orderly.begin();
     }
 
     /// Ends what a person watches; what follows is the result.
@@ -58,8 +70,15 @@ impl Context {
         settings::shown_flags(&self.global, &self.environment)
     }
 
-    /// Opens the repository.
+    /// Opens the repository, and says what is wrong with its history.
     pub(crate) fn open(&self) -> Result<Repo, Error> {
+        let repo = self.open_silently()?;
+        self.tell_notices(&repo);
+        Ok(repo)
+    }
+
+    /// Opens the repository for a verb that itself says what is wrong.
+    pub(crate) fn open_silently(&self) -> Result<Repo, Error> {
         let io = self.io()?;
         let held = match self.secret().and_then(|from| secret::read(&from)) {
             Err(error @ (Error::NoKeyFile(_) | Error::NoHome { .. })) if !self.is_there(&io)? => {
@@ -70,9 +89,7 @@ impl Context {
         };
         let state = self.state()?;
         let opening = self.opening(io, &state, held.opens())?;
-        let repo = Repo::open(opening)?;
-        self.tell_notices(&repo);
-        Ok(repo)
+        Ok(Repo::open(opening)?)
     }
 
     /// Opens the repository; where it is the user's own and not there yet, makes it first.
@@ -158,6 +175,13 @@ impl Context {
 
     fn tell_notices(&self, repo: &Repo) {
         repo.notices().iter().for_each(|notice| self.out.note(notice));
+        let damage = repo.history_damage();
+        damage.iter().take(DAMAGE_SHOWN).for_each(|what| self.out.warning(what));
+        if !damage.is_empty() {
+            let faults = show::count(damage.len() as u64, "fault");
+            let flags = self.shown_flags();
+            self.out.warning(format!("the history shows {faults}; `seawall log --verify{flags}` names them"));
+        }
     }
 }
 

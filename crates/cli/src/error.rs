@@ -85,7 +85,7 @@ impl Error {
     /// The exit code of this error.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Error::Interrupted => 130,
+            Error::Interrupted | Error::Engine(engine::Error::Stopped) => INTERRUPTED,
             _ => exit_code(self.remedy()),
         }
     }
@@ -119,6 +119,9 @@ impl Remedied for Error {
     }
 }
 
+/// The exit code of a run that somebody ended.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// What a script is told by each answer.
 pub(crate) fn exit_code(remedy: Remedy) -> u8 {
     match remedy {
@@ -144,6 +147,11 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// Both of them: what a script must act on first counts.
+    pub(crate) fn and(self, other: Outcome) -> Outcome {
+        if other.exit_code() > self.exit_code() { other } else { self }
+    }
+
     /// The exit code of this outcome.
     pub(crate) fn exit_code(self) -> u8 {
         match self {

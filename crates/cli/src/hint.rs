@@ -37,6 +37,15 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
         E::NoRepository(_) => format!("`seawall init{flags}` makes one, if this is the right place"),
         E::Occupied(_) => format!("`seawall points{flags}` lists what it holds; --repo names another place"),
         E::WrongKey { .. } => NO_KEY.to_owned(),
+        E::NoSlotOpens { .. } => {
+            "another secret may have a slot that is whole: name it with --key-file or --passphrase-file"
+                .to_owned()
+        }
+        E::LostPoint { .. } => {
+            format!(
+                "`seawall log --verify{flags}` names the faults, `seawall points{flags}` lists what is there"
+            )
+        }
         E::NotTrusted { found, .. } => {
             format!("if another repository was put there on purpose, add --trust {found}")
         }
@@ -68,6 +77,7 @@ fn of_engine(error: &engine::Error, flags: &str) -> Option<String> {
         E::Source(error) => of_source(error),
         E::Tree(_) => Some(format!("`seawall points{flags}` lists what else could be restored")),
         E::NoPath(_) => Some(format!("`seawall ls POINT{flags}` lists what it holds")),
+        E::Stopped => Some("run the same command again: what was stored is found and used".to_owned()),
         E::Refused(_) | E::Request(_) | E::Output(..) => None,
     }
 }

@@ -12,6 +12,7 @@ mod progress;
 mod secret;
 mod settings;
 mod show;
+mod stop;
 mod time;
 mod verbs;
 

@@ -29,7 +29,7 @@ use crate::error::{Error, Problem};
 /// What is to be kept.
 pub enum What {
     /// Paths of the file system.
-    Paths(Selection),
+    Paths(Box<Selection>),
     /// Standard input, under this name.
     Stdin(TreePath),
     /// What a command prints, under this name; the command and its arguments.
@@ -150,6 +150,9 @@ impl Run<'_> {
         let record = self.record(point, as_of, &collected);
         let (bytes_new, bytes_stored) = self.writer.counted();
         let sizes = Sizes { bytes_new, bytes_stored, ..collected.sizes };
+        let lost_index = self.writer.lost_index().iter();
+        let notices =
+            lost_index.map(|what| format!("chunk index: {what}; what it lists is stored again")).collect();
         self.writer.commit(record)?;
         let places = Places::of(self.repo.state(), &self.request.source);
         let names = match self.kind {
@@ -169,7 +172,7 @@ impl Run<'_> {
             problems: collected.problems,
             changed: collected.changed,
             skipped: collected.skipped,
-            notices: collected.notices,
+            notices,
         })
     }
 

@@ -24,6 +24,9 @@ pub enum Error {
     /// What was read cannot be written out.
     #[error("write the content: {0}")]
     Output(String, std::io::ErrorKind),
+    /// Somebody asked for an end.
+    #[error("stopped as asked")]
+    Stopped,
     /// Nothing under this path.
     #[error("the point holds nothing at {0}")]
     NoPath(String),
@@ -35,7 +38,7 @@ impl Remedied for Error {
             Error::Repo(error) => error.remedy(),
             Error::Source(error) => error.remedy(),
             Error::Tree(_) => Remedy::Repair,
-            Error::Refused(_) | Error::Output(..) => Remedy::Stop,
+            Error::Refused(_) | Error::Output(..) | Error::Stopped => Remedy::Stop,
             Error::Request(_) | Error::NoPath(_) => Remedy::Correct,
         }
     }

@@ -125,6 +125,7 @@ impl Run<'_, '_> {
             if window.is_full() {
                 self.run_window(pool, &mut window)?;
             }
+            self.check_stop()?;
         }
         self.run_window(pool, &mut window)?;
         window.link_names(&mut self.report);
@@ -132,7 +133,12 @@ impl Run<'_, '_> {
     }
 
     fn run_window(&mut self, pool: &rayon::ThreadPool, window: &mut Window<'_, '_>) -> Result<(), Error> {
-        window.run(pool, &mut self.report)
+        window.run(pool, &mut self.report)?;
+        self.check_stop()
+    }
+
+    fn check_stop(&self) -> Result<(), Error> {
+        if self.reader.repo().world().is_stopped() { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// A node of the tree is gone: what it held is named as far as it is known.
@@ -141,7 +147,10 @@ impl Run<'_, '_> {
             Some(child) => (child.first.clone(), child.totals.entries),
             None => (TreePath::root(), 0),
         };
-        let what = format!("{count} entries from here on are lost: {error}");
+        let what = match count {
+            0 => format!("the tree cannot be read from here on: {error}"),
+            count => format!("{count} entries from here on are lost: {error}"),
+        };
         self.report.problems.push(Problem { path, what, damaged: true });
     }
 
@@ -154,6 +163,11 @@ impl Run<'_, '_> {
                 made
             }
             Kind::File => window.file(entry, &mut self.report),
+            Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice
+                if window.is_further_name(&entry) =>
+            {
+                Ok(())
+            }
             Kind::Symlink => self.make(&entry, |target| target.symlink(&entry.path, &entry.meta.target)),
             Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
                 self.make(&entry, |target| target.special(&entry.path, &entry.meta))

@@ -282,6 +282,17 @@ pub enum Unlock {
     Recipient(KemSecret),
 }
 
+impl Unlock {
+    /// What it is, for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Unlock::KeyFile(_) => "key file",
+            Unlock::Passphrase(_) => "passphrase",
+            Unlock::Recipient(_) => "recipient's key",
+        }
+    }
+}
+
 /// What a new slot is sealed for.
 pub enum Lock {
     /// A key file.

@@ -53,6 +53,16 @@ pub enum Error {
         /// Where.
         place: String,
     },
+    /// None of the slots opens, and some of them are damaged: the secret may be the right one.
+    #[error("the {secret} opens no key slot in {place}: {damage}")]
+    NoSlotOpens {
+        /// What was tried.
+        secret: &'static str,
+        /// Where.
+        place: String,
+        /// What is wrong with the slots.
+        damage: String,
+    },
     /// It is another repository than the one that was trusted.
     #[error("{place} holds repository {found:.16}, but {expected:.16} is the one that was trusted")]
     NotTrusted {
@@ -85,6 +95,14 @@ pub enum Error {
     NoPoint {
         /// What was asked for, as a person would say it.
         asked: String,
+    },
+    /// No point of that name, in a history of which some is lost.
+    #[error("no point {asked}, but the history shows {faults} faults, and the point may be lost with them")]
+    LostPoint {
+        /// What was asked for, as a person would say it.
+        asked: String,
+        /// How much is wrong with the history.
+        faults: usize,
     },
     /// Several points of that name.
     #[error("{asked} could be any of {}", list(candidates))]
@@ -136,6 +154,15 @@ fn list(points: &[PointId]) -> String {
 }
 
 impl Error {
+    /// Whether one object is gone, cut or too long, so that going on with the others makes sense.
+    pub(crate) fn is_about_object(&self) -> bool {
+        match self {
+            Error::Storage(error) => error.is_not_found(),
+            Error::Object { .. } | Error::Damaged { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Names the object that a decoder complained about.
     pub(crate) fn object(object: impl ToString, place: impl ToString) -> impl FnOnce(format::Error) -> Error {
         let (object, place) = (object.to_string(), place.to_string());
@@ -161,6 +188,7 @@ impl Remedied for Error {
             Error::Storage(source) => source.remedy(),
             Error::Object { source: format::Error::Newer { .. }, .. } => Remedy::Correct,
             Error::Object { .. } | Error::Damaged { .. } | Error::Malformed(_) => Remedy::Repair,
+            Error::NoSlotOpens { .. } | Error::LostPoint { .. } => Remedy::Repair,
             Error::Refused(_) => Remedy::Report,
             Error::NoRepository(_) | Error::Occupied(_) | Error::WrongKey { .. } => Remedy::Correct,
             Error::NotTrusted { .. } | Error::NotAllowed { .. } | Error::Keys(_) => Remedy::Correct,

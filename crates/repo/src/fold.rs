@@ -52,6 +52,11 @@ pub struct PointRecord {
 }
 
 impl PointRecord {
+    /// What verifications in `region` say of the point today.
+    pub fn standing(&self, region: &str) -> Standing<'_> {
+        Standing::of(self.verified.iter().filter(|verified| verified.region == region))
+    }
+
     /// Whether the point is wanted, in whichever region.
     pub fn is_live(&self) -> bool {
         self.forgotten_by.is_empty()
@@ -61,6 +66,40 @@ impl PointRecord {
     pub fn is_live_in(&self, region: &str) -> bool {
         self.is_live() && !self.forgotten_in.contains_key(region)
     }
+}
+
+/// What verifications say of a point, taken together. Damage that one of them found stands until a later one that looks
+/// at as much finds none: hashing every byte (L1) and following every reference (L2) do not replace each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing<'v> {
+    /// Damage that stands, found last.
+    pub damaged: Option<&'v Verified>,
+    /// The newest that hashed every byte (L1, L3) and found nothing.
+    pub hashed: Option<&'v Verified>,
+    /// The newest of the highest level that found nothing.
+    pub best: Option<&'v Verified>,
+}
+
+impl<'v> Standing<'v> {
+    fn of(verified: impl Iterator<Item = &'v Verified>) -> Standing<'v> {
+        let mut standing = Standing::default();
+        for one in verified {
+            if one.problems > 0 {
+                standing = Standing { damaged: Some(one), hashed: None, best: None };
+            } else if standing.damaged.is_none_or(|found| covers(one.level, found.level)) {
+                let higher = standing.best.is_none_or(|best| best.level <= one.level);
+                standing.damaged = None;
+                standing.best = if higher { Some(one) } else { standing.best };
+                standing.hashed = if covers(one.level, 1) { Some(one) } else { standing.hashed };
+            }
+        }
+        standing
+    }
+}
+
+/// Whether a verification at `level` looks at all that one at `other` looks at.
+fn covers(level: u8, other: u8) -> bool {
+    level == other || level >= 3 || other == 0
 }
 
 /// A pack as the log knows it.

@@ -6,14 +6,16 @@
 //! backup down but never leads it to a wrong place. Only the first half of a chunk id is kept; whoever follows a
 //! reference compares all of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
 use format::id::{ChunkId, Hash, PackId, RunId, SessionId, WriterId};
+use format::limit::RUN_BYTES_MAX;
 use format::reference::Reference;
 use format::run::{Run, RunBuilder, RunEntry, RunHead};
+use storage::ObjectKey;
 use world::Chance;
 use xorf::{BinaryFuse8, Filter};
 
@@ -38,6 +40,7 @@ struct Row {
 pub(crate) struct Index {
     packs: Vec<PackId>,
     rows: Vec<Row>,
+    damaged: Vec<String>,
     filter: Option<BinaryFuse8>,
 }
 
@@ -53,7 +56,7 @@ impl Index {
         let mut missing = Vec::new();
         for (id, record) in &fold.runs {
             match read_cached(&cache, *id, record) {
-                Some(bytes) => index.add(repo, *id, &bytes, &mut numbers)?,
+                Some(bytes) => index.add(repo, *id, &bytes, &mut numbers),
                 None => missing.push((*id, *record)),
             }
         }
@@ -83,36 +86,40 @@ impl Index {
         missing: &[(RunId, RunRecord)],
         numbers: &mut HashMap<PackId, u32>,
     ) -> Result<(), Error> {
-        let records: BTreeMap<_, _> =
+        let named: HashMap<ObjectKey, (RunId, RunRecord)> =
             missing.iter().map(|(id, r)| (layout::run(r.of.0, r.of.1, *id), (*id, *r))).collect();
-        for (key, bytes) in repo.io.get_all(records.keys().cloned().collect()) {
-            let (id, record) = records[&key];
-            let bytes = match bytes {
-                Ok(bytes) => bytes,
-                // A run only saves time: without it chunks are stored again.
-                Err(Error::Storage(error)) if error.is_not_found() => continue,
-                Err(error) => return Err(error),
-            };
-            if Hash::of(&bytes) != record.hash {
-                continue;
+        let objects = named.iter().map(|(key, (_, record))| (key.clone(), record.size)).collect();
+        let mut failed = None;
+        repo.io.get_each(objects, RUN_BYTES_MAX, |key, bytes| {
+            let (id, record) = named[&key];
+            match bytes
+                .map_err(|e| repo.io.missing(e, &key))
+                .and_then(|bytes| checked(repo, &key, &record, bytes))
+            {
+                Ok(bytes) => {
+                    // A copy that cannot be kept is fetched again next time.
+                    let _ =
+                        fs::create_dir_all(cache).map(|()| write_whole(&cache.join(id.to_string()), &bytes));
+                    self.add(repo, id, &bytes, numbers);
+                }
+                // A run only saves time and space: without it chunks are stored again.
+                Err(error) if error.is_about_object() => self.damaged.push(error.to_string()),
+                Err(error) => drop(failed.get_or_insert(error)),
             }
-            let _ = fs::create_dir_all(cache).map(|()| write_whole(&cache.join(id.to_string()), &bytes));
-            self.add(repo, id, &bytes, numbers)?;
-        }
-        Ok(())
+        });
+        failed.map_or(Ok(()), Err)
     }
 
-    fn add(
-        &mut self,
-        repo: &Repo,
-        id: RunId,
-        bytes: &Bytes,
-        numbers: &mut HashMap<PackId, u32>,
-    ) -> Result<(), Error> {
+    /// Runs that could not be used, in sentences: what they list is stored again.
+    pub(crate) fn damaged(&self) -> &[String] {
+        &self.damaged
+    }
+
+    fn add(&mut self, repo: &Repo, id: RunId, bytes: &Bytes, numbers: &mut HashMap<PackId, u32>) {
         let run = match Run::open(bytes, &repo.bundle) {
             Ok(run) => run,
-            Err(format::Error::NoKey(_)) => return Ok(()),
-            Err(error) => return Err(Error::object(format!("run {id}"), repo.io.place())(error)),
+            Err(format::Error::NoKey(_)) => return,
+            Err(error) => return self.damaged.push(format!("run {id}: {error}")),
         };
         for entry in run.entries() {
             let packs = &mut self.packs;
@@ -123,7 +130,6 @@ impl Index {
             let (ordinal, offset, length) = (entry.frame.ordinal, entry.offset, entry.length);
             self.rows.push(Row { chunk: entry.chunk, pack: number, ordinal, offset, length });
         }
-        Ok(())
     }
 
     fn settle(&mut self) {
@@ -137,6 +143,20 @@ impl Index {
 /// The first half of the id is random already; eight bytes of it tell chunks apart well enough for a filter.
 fn key(half: &[u8; 16]) -> u64 {
     u64::from_be_bytes(*half.first_chunk().expect("16 bytes hold 8"))
+}
+
+/// The bytes of a run, if they are what the log says.
+pub(crate) fn checked(
+    repo: &Repo,
+    key: &ObjectKey,
+    record: &RunRecord,
+    bytes: Bytes,
+) -> Result<Bytes, Error> {
+    if Hash::of(&bytes) == record.hash {
+        Ok(bytes)
+    } else {
+        Err(repo.io.damaged(key, "it does not hash to what the log says"))
+    }
 }
 
 fn read_cached(cache: &std::path::Path, id: RunId, record: &RunRecord) -> Option<Bytes> {

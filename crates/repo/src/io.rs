@@ -4,6 +4,7 @@
 //! runtime of its own, many reads run at once within a limit, and uploads run behind the caller within a budget of
 //! bytes: whoever is too fast waits. An upload counts only after the store was asked again and named the right size.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -97,13 +98,43 @@ impl Io {
         })
     }
 
-    /// Many whole objects at once, each with its key, in any order.
-    pub fn get_all(&self, keys: Vec<ObjectKey>) -> Vec<(ObjectKey, Result<Bytes, Error>)> {
-        let one = |key: ObjectKey| async move {
-            let bytes = self.store().get(&key).await.map_err(Error::from);
+    /// An object of at most `most` bytes; a longer one is damage, and is not fetched.
+    pub fn get_small(&self, key: &ObjectKey, most: u64) -> Result<Bytes, Error> {
+        let (bytes, size) = self.get_tail(key, most)?;
+        if size <= most { Ok(bytes) } else { Err(self.too_long(key, size, most)) }
+    }
+
+    /// Many whole objects at once, each with the size that it should have; `each` is called on the calling thread as they arrive, in any order. What is longer
+    /// than `most` bytes is damage, and is not fetched.
+    pub fn get_each(
+        &self,
+        objects: Vec<(ObjectKey, u64)>,
+        most: u64,
+        mut each: impl FnMut(ObjectKey, Result<Bytes, Error>),
+    ) {
+        let one = |(key, size): (ObjectKey, u64)| async move {
+            let bytes = match size {
+                size if size > most => Err(self.too_long(&key, size, most)),
+                _ => self.store().get(&key).await.map_err(Error::from),
+            };
             (key, bytes)
         };
-        self.runtime.block_on(stream::iter(keys).map(one).buffer_unordered(REQUESTS_MAX).collect())
+        let mut arriving = stream::iter(objects).map(one).buffer_unordered(REQUESTS_MAX);
+        while let Some((key, bytes)) = self.runtime.block_on(arriving.next()) {
+            each(key, bytes);
+        }
+    }
+
+    /// All objects beneath `prefix`, sorted by name; for few and small ones. See [`Io::get_each`].
+    pub fn get_listed(
+        &self,
+        prefix: &KeyPrefix,
+        most: u64,
+    ) -> Result<BTreeMap<ObjectKey, Result<Bytes, Error>>, Error> {
+        let mut all = BTreeMap::new();
+        let listed = self.list(prefix)?.into_iter().map(|object| (object.key, object.size));
+        self.get_each(listed.collect(), most, |key, bytes| drop(all.insert(key, bytes)));
+        Ok(all)
     }
 
     /// Many ranges at once; `each` is called on the calling thread as they arrive, in any order. The bytes in flight
@@ -147,12 +178,25 @@ impl Io {
         &*self.region.store
     }
 
-    fn not_as_stored(&self, key: &ObjectKey, why: &str) -> Error {
-        Error::Damaged {
-            object: key.to_string(),
-            place: self.place(),
-            why: format!("the store acknowledged it, but {why}"),
+    fn too_long(&self, key: &ObjectKey, size: u64, most: u64) -> Error {
+        self.damaged(key, format!("it has {size} bytes, and no such object has more than {most}"))
+    }
+
+    /// An object that is not as it should be.
+    pub(crate) fn damaged(&self, key: &ObjectKey, why: impl Into<String>) -> Error {
+        Error::Damaged { object: key.to_string(), place: self.place(), why: why.into() }
+    }
+
+    /// An object that must be there, and is not, is damage.
+    pub(crate) fn missing(&self, error: Error, key: &ObjectKey) -> Error {
+        match error {
+            Error::Storage(error) if error.is_not_found() => self.damaged(key, "it is not there"),
+            error => error,
         }
+    }
+
+    fn not_as_stored(&self, key: &ObjectKey, why: &str) -> Error {
+        self.damaged(key, format!("the store acknowledged it, but {why}"))
     }
 
     async fn put_and_look(self, key: ObjectKey, bytes: Bytes) -> Result<(), Error> {

@@ -49,6 +49,11 @@ pub fn run(writer: WriterId, session: SessionId, run: RunId) -> ObjectKey {
     key(&format!("runs/{writer}/{session}/{run}"))
 }
 
+/// All runs.
+pub fn runs() -> KeyPrefix {
+    prefix("runs/")
+}
+
 /// The run of this name.
 pub fn parse_run(name: &str) -> Option<(WriterId, SessionId, RunId)> {
     let mut parts = name.strip_prefix("runs/")?.split('/');

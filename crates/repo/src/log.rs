@@ -11,6 +11,8 @@ use format::entry::{Clear, Entry, EntryId};
 use format::fact::RawFact;
 use format::id::{Hash, RepoId};
 use format::key::Bundle;
+use format::limit::ENTRY_BYTES_MAX;
+use storage::ObjectKey;
 
 use crate::error::Error;
 use crate::io::Io;
@@ -66,28 +68,47 @@ impl Log {
                 Some(place) => {
                     present.insert(place);
                     if !self.entries.contains_key(&place) {
-                        fresh.push(object.key);
+                        fresh.push((object.key, object.size));
                     }
                 }
                 None => self.report_bad(object.key.to_string(), "its name is not that of an entry"),
             }
         }
-        let mut added = Vec::new();
-        for (key, bytes) in io.get_all(fresh) {
-            let place = layout::parse_entry(key.as_str()).expect("only parsed names were asked for");
-            match read(&bytes?, place, reading) {
-                Ok(entry) => {
-                    added.push(place);
-                    self.entries.insert(place, entry);
-                }
-                Err(error @ format::Error::Newer { .. }) => {
-                    return Err(Error::object(key, io.place())(error));
-                }
-                Err(error) => self.report_bad(key.to_string(), &error.to_string()),
-            }
+        let (mut added, mut failed) = (Vec::new(), None);
+        io.get_each(fresh, ENTRY_BYTES_MAX as u64, |key, bytes| match self.take(&key, bytes, reading, io) {
+            Ok(place) => added.extend(place),
+            Err(error) => drop(failed.get_or_insert(error)),
+        });
+        if let Some(error) = failed {
+            return Err(error);
         }
         let vanished = self.entries.keys().filter(|place| !present.contains(place)).copied().collect();
         Ok(Refreshed { added, vanished })
+    }
+
+    /// Keeps an entry and answers its place; `None` for what is none.
+    fn take(
+        &mut self,
+        key: &ObjectKey,
+        bytes: Result<Bytes, Error>,
+        reading: &Reading<'_>,
+        io: &Io,
+    ) -> Result<Option<(EntryId, Hash)>, Error> {
+        let place = layout::parse_entry(key.as_str()).expect("only parsed names were asked for");
+        let why = match bytes.map(|bytes| read(&bytes, place, reading)) {
+            Ok(Ok(entry)) => {
+                self.entries.insert(place, entry);
+                return Ok(Some(place));
+            }
+            Ok(Err(error @ format::Error::Newer { .. })) => {
+                return Err(Error::object(key, io.place())(error));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) if error.is_about_object() => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        self.report_bad(key.to_string(), &why);
+        Ok(None)
     }
 
     fn report_bad(&mut self, object: String, why: &str) {

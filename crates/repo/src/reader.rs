@@ -137,9 +137,9 @@ impl<'r> Reader<'r> {
 
     fn open_pack(&self, pack: PackId) -> Result<OpenPack, Error> {
         let (io, key) = (&self.repo.io, layout::pack(pack));
-        let (end, size) = io.get_tail(&key, GRID).map_err(|e| self.missing(e, &key))?;
+        let (end, size) = io.get_tail(&key, GRID).map_err(|e| io.missing(e, &key))?;
         if let Some(record) = self.fold.packs.get(&pack).filter(|record| record.size != size) {
-            return Err(self.damaged(&key, format!("it has {size} bytes instead of {}", record.size)));
+            return Err(io.damaged(&key, format!("it has {size} bytes instead of {}", record.size)));
         }
         let wrong = |error: format::Error| Error::object(&key, io.place())(error);
         let tail = Tail::decode(&end).map_err(wrong)?;
@@ -149,7 +149,7 @@ impl<'r> Reader<'r> {
                 let at = usize::try_from(at).unwrap_or(usize::MAX);
                 end.get(at..end.len().saturating_sub(TAIL_BYTES)).unwrap_or_default().to_vec()
             }
-            None => io.get_range(&key, range).map_err(|e| self.missing(e, &key))?.to_vec(),
+            None => io.get_range(&key, range).map_err(|e| io.missing(e, &key))?.to_vec(),
         };
         let bundle = &self.repo.bundle;
         let directory = tail.open_directory(pack, bundle, size, &sealed).map_err(wrong)?;
@@ -167,42 +167,47 @@ impl<'r> Reader<'r> {
 
     /// A frame's place: the first pack that opens and holds it.
     pub fn locate(&self, frame: FrameId) -> Result<(Arc<OpenPack>, Frame), Error> {
-        let mut first = None;
-        for place in self.places(frame) {
-            match self.pack(place) {
-                Ok(pack) => match pack.directory().find(frame) {
-                    Some(found) => {
-                        let found = found.clone();
-                        return Ok((pack, found));
-                    }
-                    None => {
-                        let why = format!("it does not hold frame {}", frame.ordinal);
-                        first.get_or_insert(self.damaged(&pack.key, why));
-                    }
-                },
-                Err(error @ Error::Keys(_)) => return Err(error),
-                Err(error) => {
-                    first.get_or_insert(error);
-                }
-            }
-        }
-        Err(first.expect("a frame has at least one place"))
+        self.in_places(frame, |place| self.locate_in(place, frame))
     }
 
-    /// The raw bytes of a frame.
+    fn locate_in(&self, place: PackId, frame: FrameId) -> Result<(Arc<OpenPack>, Frame), Error> {
+        let pack = self.pack(place)?;
+        match pack.directory().find(frame).cloned() {
+            Some(found) => Ok((pack, found)),
+            None => Err(self.repo.io.damaged(&pack.key, format!("it does not hold frame {}", frame.ordinal))),
+        }
+    }
+
+    /// The raw bytes of a frame, from the first place that has them whole.
     pub fn frame(&self, frame: FrameId) -> Result<Arc<Vec<u8>>, Error> {
         if let Some(known) = lock(&self.frames).get(&frame) {
             return Ok(known);
         }
-        let (pack, found) = self.locate(frame)?;
-        let range = pack.range(&found);
-        let bytes =
-            self.repo.io.get_range(&pack.key, range.clone()).map_err(|e| self.missing(e, &pack.key))?;
-        let opened = pack.open(&found, range.start, &bytes, &mut lock(&self.scratch));
-        let raw = Arc::new(opened.map_err(Error::object(&pack.key, self.repo.io.place()))?);
+        let raw = Arc::new(self.in_places(frame, |place| self.frame_in(place, frame))?);
         debug_assert!(raw.len() <= FRAME_BYTES_MAX, "directories are checked");
         lock(&self.frames).put(frame, raw.clone());
         Ok(raw)
+    }
+
+    fn frame_in(&self, place: PackId, frame: FrameId) -> Result<Vec<u8>, Error> {
+        let (pack, found) = self.locate_in(place, frame)?;
+        let (io, range) = (&self.repo.io, pack.range(&found));
+        let bytes = io.get_range(&pack.key, range.clone()).map_err(|e| io.missing(e, &pack.key))?;
+        let opened = pack.open(&found, range.start, &bytes, &mut lock(&self.scratch));
+        opened.map_err(Error::object(&pack.key, io.place()))
+    }
+
+    /// Tries the places of a frame in turn; the first error is the one that is told.
+    fn in_places<T>(&self, frame: FrameId, look: impl Fn(PackId) -> Result<T, Error>) -> Result<T, Error> {
+        let mut first = None;
+        for place in self.places(frame) {
+            match look(place) {
+                Ok(found) => return Ok(found),
+                Err(error @ Error::Keys(_)) => return Err(error),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Err(first.expect("a frame has at least one place"))
     }
 
     /// A chunk, checked against its id; from its substitute if it is damaged and has one.
@@ -233,17 +238,6 @@ impl<'r> Reader<'r> {
     /// The substitute of a reference that is damaged, if a later backup stored its chunk again.
     pub fn substitute(&self, lost: &Reference) -> Option<Reference> {
         self.fold.substitutes.get(lost).copied()
-    }
-
-    fn missing(&self, error: Error, key: &ObjectKey) -> Error {
-        match error {
-            Error::Storage(error) if error.is_not_found() => self.damaged(key, "it is not there".into()),
-            error => error,
-        }
-    }
-
-    fn damaged(&self, key: &ObjectKey, why: String) -> Error {
-        Error::Damaged { object: key.to_string(), place: self.repo.io.place(), why }
     }
 }
 

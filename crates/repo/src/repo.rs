@@ -13,13 +13,14 @@ use format::fact::{DomainKeys, Fact, Grant, RegionFact};
 use format::genesis::{ChunkSizes, Genesis};
 use format::id::{DomainId, Hash, Incarnation, PointId, RepoId, SessionId, SlotId, WriterId};
 use format::key::{Bundle, Generation, Lock, Slot, SlotLabel, Unlock, fresh};
+use format::limit::SMALL_OBJECT_BYTES_MAX;
 use format::seal::Signer;
 use storage::ObjectKey;
 use world::{Chance, World};
 
 use crate::catalog::{Catalog, Opened};
 use crate::error::Error;
-use crate::fold::{Fold, PointRecord};
+use crate::fold::{Finding, Fold, PointRecord};
 use crate::io::Io;
 use crate::layout;
 use crate::log::{Log, LogEntry, Reading, Refreshed};
@@ -121,7 +122,6 @@ impl Repo {
         let mut repo = Repo { world, io, genesis, bundle, state, catalog, host, view, notices };
         repo.load_cached()?;
         repo.refresh()?;
-        repo.notice_history();
         Ok(repo)
     }
 
@@ -243,12 +243,12 @@ impl Repo {
             let of = source.map_or_else(String::new, |s| format!(" of {s}"));
             return believable
                 .map(|p| (*p).clone())
-                .ok_or_else(|| Error::NoPoint { asked: format!("that is the latest{of}") });
+                .ok_or_else(|| self.no_point(format!("that is the latest{of}")));
         }
         let found: Vec<&&PointRecord> =
             live.iter().filter(|p| p.point.id.to_string().starts_with(asked) && !asked.is_empty()).collect();
         match found[..] {
-            [] => Err(Error::NoPoint { asked: asked.to_owned() }),
+            [] => Err(self.no_point(asked.to_owned())),
             [one] => Ok((*one).clone()),
             _ => {
                 let candidates = found.iter().map(|p| p.point.id).collect();
@@ -261,7 +261,15 @@ impl Repo {
     pub fn point_at(&self, source: Option<&str>, at: i64) -> Result<PointRecord, Error> {
         let fold = self.fold();
         let found = fold.live(source).into_iter().rfind(|p| p.point.as_of <= at);
-        found.cloned().ok_or_else(|| Error::NoPoint { asked: "that is as old as asked".to_owned() })
+        found.cloned().ok_or_else(|| self.no_point("that is as old as asked".to_owned()))
+    }
+
+    /// There is no such point; or there may have been, where some of the history is lost.
+    fn no_point(&self, asked: String) -> Error {
+        match self.history_damage().len() {
+            0 => Error::NoPoint { asked },
+            faults => Error::LostPoint { asked, faults },
+        }
     }
 
     /// Refuses a verb that a fact forbids which this program does not know.
@@ -404,14 +412,15 @@ impl Repo {
         PointId(self.world.chance().bytes())
     }
 
-    /// What is wrong with the history must not wait until somebody asks for it: a point may hang on it.
-    fn notice_history(&mut self) {
-        let (log, fold) = (self.log(), self.fold());
-        let bad = log.bad.iter().map(|bad| format!("{} is damaged: {}", bad.object, bad.why));
-        let wrong = fold.findings.len().saturating_add(self.vanished().len());
-        let summary = (wrong > 0)
-            .then(|| format!("the history shows {wrong} faults; `seawall log --verify` names them"));
-        self.notices.extend(bad.chain(summary));
+    /// What is lost of the history or does not fit together, in sentences: a point may hang on it. What somebody said
+    /// without the right to say it is not among them, as nothing is lost by it.
+    pub fn history_damage(&self) -> Vec<String> {
+        let view = self.view();
+        let bad = view.log.bad.iter().map(|bad| format!("{} is damaged: {}", bad.object, bad.why));
+        let found = view.fold.findings.iter().filter(|finding| finding.is_damage()).map(ToString::to_string);
+        let gone =
+            view.vanished.iter().map(|(id, _)| format!("{} was here before and is gone", Finding::place(id)));
+        bad.chain(found).chain(gone).collect()
     }
 
     fn load_cached(&mut self) -> Result<(), Error> {
@@ -473,7 +482,7 @@ fn check_vacant(io: &Io) -> Result<(), Error> {
 }
 
 pub(crate) fn read_genesis(io: &Io) -> Result<Genesis, Error> {
-    let bytes = match io.get(&layout::genesis()) {
+    let bytes = match io.get_small(&layout::genesis(), SMALL_OBJECT_BYTES_MAX as u64) {
         Ok(bytes) => bytes,
         Err(Error::Storage(error @ storage::Error::NoPlace { .. })) => {
             return Err(Error::NoRepository(match error {
@@ -489,12 +498,16 @@ pub(crate) fn read_genesis(io: &Io) -> Result<Genesis, Error> {
 
 /// All slots of the repository that read as they should; the others become notices.
 pub(crate) fn slots(io: &Io, genesis: &Genesis, notices: &mut Vec<String>) -> Result<Vec<Slot>, Error> {
-    let keys = io.list(&layout::slots())?.into_iter().map(|o| o.key).collect();
     let mut slots = Vec::new();
-    for (key, bytes) in io.get_all(keys) {
-        match Slot::decode(&bytes?, &genesis.id, &genesis.root_public) {
+    for (key, bytes) in io.get_listed(&layout::slots(), SMALL_OBJECT_BYTES_MAX as u64)? {
+        let slot = match bytes {
+            Ok(bytes) => Slot::decode(&bytes, &genesis.id, &genesis.root_public).map_err(|e| e.to_string()),
+            Err(error) if error.is_about_object() => Err(error.to_string()),
+            Err(error) => return Err(error),
+        };
+        match slot {
             Ok(slot) => slots.push(slot),
-            Err(error) => notices.push(format!("key slot {key} is not used: {error}")),
+            Err(why) => notices.push(format!("{key} is damaged: {why}")),
         }
     }
     slots.sort_by_key(|slot| (slot.created(), slot.id()));
@@ -507,18 +520,24 @@ fn unlock(io: &Io, genesis: &Genesis, secret: Secret, notices: &mut Vec<String>)
         Secret::Bundle(bundle) => return Err(Error::not_trusted(io.place(), bundle.repo, genesis.id)),
         Secret::Unlock(unlock) => unlock,
     };
-    let slots = slots(io, genesis, notices)?;
+    let mut damaged = Vec::new();
+    let slots = slots(io, genesis, &mut damaged)?;
     for slot in &slots {
         match slot.open(&unlock) {
-            Ok(bundle) => return Ok(bundle),
+            Ok(bundle) => {
+                notices.append(&mut damaged);
+                return Ok(bundle);
+            }
             Err(format::Error::WrongKey(_)) => {}
-            Err(error) => notices.push(format!("key slot {} does not open: {error}", slot.id())),
+            Err(error) => damaged.push(format!("key slot {} does not open: {error}", slot.id())),
         }
     }
-    let secret = match unlock {
-        Unlock::KeyFile(_) => "key file",
-        Unlock::Passphrase(_) => "passphrase",
-        Unlock::Recipient(_) => "recipient's key",
-    };
-    Err(Error::WrongKey { secret, slots: slots.len(), place: io.place() })
+    let (secret, place) = (unlock.name(), io.place());
+    if damaged.is_empty() && !slots.is_empty() {
+        return Err(Error::WrongKey { secret, slots: slots.len(), place });
+    }
+    if damaged.is_empty() {
+        damaged.push("there is none".to_owned());
+    }
+    Err(Error::NoSlotOpens { secret, place, damage: damaged.join("; ") })
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use format::entry::{Brought, EntryId};
 use format::fact::{Fact, Grant};
 use format::id::{Hash, Incarnation, PackId, PointId, SessionId, WriterId};
+use format::limit::ENTRY_BYTES_MAX;
 use format::seal::Signer;
 use format::session::{PartId, Purpose, Session as SessionRecord, SweepPart};
 use world::Chance;
@@ -265,9 +266,8 @@ impl<'r> Session<'r> {
 
     fn sweeps(&self) -> Result<Sweeps<Real>, Error> {
         let io = &self.repo.io;
-        let keys = io.list(&layout::sweeps())?.into_iter().map(|o| o.key).collect();
         let mut parts = Vec::new();
-        for (key, bytes) in io.get_all(keys) {
+        for (key, bytes) in io.get_listed(&layout::sweeps(), ENTRY_BYTES_MAX as u64)? {
             let part =
                 SweepPart::decode(&bytes?, &self.repo.genesis.id).map_err(Error::object(key, io.place()))?;
             if part.incarnation == self.incarnation {

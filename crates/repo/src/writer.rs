@@ -118,6 +118,11 @@ impl<'r> Writer<'r> {
         lock(&self.session).accepted().clone()
     }
 
+    /// Parts of the chunk index that could not be used, in sentences: what they list is stored again.
+    pub fn lost_index(&self) -> &[String] {
+        self.index.damaged()
+    }
+
     /// How known chunks are treated.
     pub fn style(&self) -> Style {
         self.style

@@ -17,6 +17,7 @@ pub use remedy::{Remedied, Remedy};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Time, chance and progress for one piece of work; cheap to clone, and clones share all three.
@@ -25,6 +26,7 @@ pub struct World {
     clock: Arc<dyn Clock>,
     chance: chance::Spring,
     progress: Arc<dyn Progress>,
+    stop: Arc<AtomicBool>,
 }
 
 impl World {
@@ -34,18 +36,30 @@ impl World {
             clock: Arc::new(clock::MachineClock::start()),
             chance: chance::Spring::machine(),
             progress: Arc::new(Silent),
+            stop: Arc::default(),
         }
     }
 
     /// A world that repeats: all chance follows from `seed`, and time stands still until `clock` is moved.
     pub fn simulated(seed: u64, clock: Arc<SimulatedClock>) -> World {
-        World { clock, chance: chance::Spring::seeded(seed), progress: Arc::new(Silent) }
+        let chance = chance::Spring::seeded(seed);
+        World { clock, chance, progress: Arc::new(Silent), stop: Arc::default() }
     }
 
     /// The same world, watched by `progress`.
     pub fn watched_by(mut self, progress: Arc<dyn Progress>) -> World {
         self.progress = progress;
         self
+    }
+
+    /// Asks whoever works in this world to come to an end: what is done stays done.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked to come to an end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Wall-clock time in UTC nanoseconds since 1970; may jump.

@@ -44,3 +44,12 @@ fn below_stays_below() {
     assert!((0..1_000).all(|n| chance.below(n + 1) <= n));
     assert_eq!(chance.below(0), 0);
 }
+
+#[test]
+fn a_stop_reaches_every_clone() {
+    let world = World::real();
+    let clone = world.clone();
+    assert!(!clone.is_stopped());
+    world.stop();
+    assert!(clone.is_stopped());
+}

@@ -66,6 +66,8 @@ fn errors_of_the_repository() {
         (E::Keys(format::Error::NoKey("reading")), Some("administrator's key file")),
         (E::LastSlot(text("a")), Some("`seawall key add --repo r`")),
         (E::NoSlot(text("a")), Some("`seawall key list --repo r`")),
+        (E::NoSlotOpens { secret: "key file", place: text("p"), damage: text("d") }, Some("another secret")),
+        (E::LostPoint { asked: text("a"), faults: 1 }, Some("`seawall log --verify --repo r`")),
         (E::NoPoint { asked: text("a") }, Some("`seawall points --repo r`")),
         (E::Ambiguous { asked: text("a"), candidates: vec![PointId([0; 16])] }, Some("more digits")),
         (E::Raced(text("x")), Some("run the same command again")),

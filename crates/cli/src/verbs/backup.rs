@@ -114,6 +114,7 @@ impl Backup {
         }
         let repo = context.open_or_make()?;
         let source = request.source.clone();
+        context.stops_in_order();
         let report = backup(&repo, request)?;
         context.finish();
         tell(context, &repo, &source, &report)?;
@@ -154,7 +155,7 @@ impl Backup {
         let names: Vec<String> = names.iter().map(|name| show::bytes(name.as_os_str().as_bytes())).collect();
         let excludes = Excludes::new(&self.exclude, &self.exclude_file)?;
         let selection = Selection { roots, excludes, one_file_system: self.one_file_system };
-        Ok((format!("{}:{}", host(), names.join(",")), What::Paths(selection)))
+        Ok((format!("{}:{}", host(), names.join(",")), What::Paths(Box::new(selection))))
     }
 }
 
@@ -178,7 +179,7 @@ fn absolute(root: &Path) -> Result<PathBuf, Error> {
 
 fn tell(context: &Context, repo: &Repo, source: &str, report: &Report) -> Result<(), Error> {
     let out = &context.out;
-    report.notices.iter().for_each(|notice| out.note(notice));
+    report.notices.iter().for_each(|notice| out.warning(notice));
     for problem in &report.problems {
         out.warning(format!("not kept: {}: {}", show::path(&problem.path), problem.what));
     }

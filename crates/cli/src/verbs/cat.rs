@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use engine::look::Look;
+use format::meta::Kind;
 use format::path::TreePath;
 
 use crate::context::Context;
@@ -28,8 +29,24 @@ impl Cat {
         }
         let repo = context.open()?;
         let point = verbs::choose(&repo, &self.point, self.source.as_deref())?;
-        let path = self.path.as_deref().map_or(Ok(TreePath::root()), verbs::tree_path)?;
-        Look::new(&repo, point)?.cat(&path, &mut std::io::stdout().lock())?;
+        let look = Look::new(&repo, point)?;
+        let path = match self.path.as_deref() {
+            Some(typed) => verbs::tree_path(typed)?,
+            None => only_file(&look)?,
+        };
+        look.cat(&path, &mut std::io::stdout().lock())?;
         Ok(Outcome::Done)
+    }
+}
+
+/// The file of a point that holds one file, as points of a stream or of a single file do.
+fn only_file(look: &Look<'_>) -> Result<TreePath, Error> {
+    let root = TreePath::root();
+    let mut entries = look.entries(&root).filter(|entry| entry.as_ref().map_or(true, |e| !e.path.is_root()));
+    match (entries.next().transpose()?, entries.next().transpose()?) {
+        (Some(entry), None) if entry.meta.kind == Kind::File => Ok(entry.path),
+        _ => Err(Error::Request(
+            "the point is not one file, so say which one: `seawall cat POINT PATH`".to_owned(),
+        )),
     }
 }

@@ -4,14 +4,16 @@ use std::io::Write;
 
 use engine::look::Look;
 use format::id::PointId;
+use format::path::TreePath;
 use format::tree::Entry;
 use globset::{Candidate, GlobBuilder, GlobMatcher};
 use serde_json::{Value, json};
+use world::{Remedied, Remedy};
 
 use super::ls;
 use crate::context::Context;
 use crate::error::{Error, Outcome};
-use crate::show;
+use crate::{show, verbs};
 
 /// Find names in all points
 ///
@@ -31,29 +33,39 @@ impl Find {
         let pattern = Pattern::new(&self.glob)?;
         let repo = context.open()?;
         let points: Vec<_> = repo.fold().live(self.source.as_deref()).into_iter().cloned().collect();
-        let mut found = Vec::new();
+        let (mut found, mut outcome) = (Vec::new(), verbs::of_history(&repo));
         for point in points {
             let id = point.point.id;
             let look = Look::new(&repo, point)?;
-            for entry in look.entries(&format::path::TreePath::root()) {
-                let entry = entry?;
-                if !pattern.matches(&entry) {
-                    continue;
-                }
-                if context.out.json {
-                    found.push(document(id, &entry));
-                } else {
-                    let mut out = std::io::stdout().lock();
-                    writeln!(out, "{}  {}", show::short(id), show::path(&entry.path))
-                        .map_err(Error::Output)?;
+            for entry in look.entries(&TreePath::root()) {
+                match entry {
+                    Ok(entry) if pattern.matches(&entry) => found.extend(tell(context, id, &entry)?),
+                    Ok(_) => {}
+                    Err(error) if error.remedy() == Remedy::Repair => {
+                        context
+                            .out
+                            .warning(format!("{}: part of it was not searched: {error}", show::short(id)));
+                        outcome = Outcome::Damaged;
+                    }
+                    Err(error) => return Err(error.into()),
                 }
             }
         }
         if context.out.json {
             context.out.result("find/1", json!({ "found": found }), |_| Ok(()))?;
         }
-        Ok(Outcome::Done)
+        Ok(outcome)
     }
+}
+
+/// Prints a find at once, or gives what the document will hold of it.
+fn tell(context: &Context, point: PointId, entry: &Entry) -> Result<Option<Value>, Error> {
+    if context.out.json {
+        return Ok(Some(document(point, entry)));
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}  {}", show::short(point), show::path(&entry.path)).map_err(Error::Output)?;
+    Ok(None)
 }
 
 struct Pattern {

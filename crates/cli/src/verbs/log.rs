@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::error::{Error, Outcome};
-use crate::{show, time};
+use crate::{show, time, verbs};
 
 /// List the signed history, or check it
 #[derive(clap::Args)]
@@ -38,7 +38,7 @@ fn list(context: &Context) -> Result<Outcome, Error> {
         let rows: Vec<Vec<String>> = entries.iter().map(|e| row(e, name(e))).collect();
         show::table(out, &HEADINGS, &rows)
     })?;
-    Ok(Outcome::Done)
+    Ok(verbs::of_history(&repo))
 }
 
 /// What a check with public keys says.
@@ -103,7 +103,7 @@ fn examine(context: &Context) -> Result<Checked, Error> {
 
 /// What this host has seen before is known only to its catalog, and only a key opens that.
 fn remembered_and_gone(context: &Context) -> Option<Vec<String>> {
-    match context.open() {
+    match context.open_silently() {
         Ok(repo) => {
             let gone = repo.vanished();
             let sentence = |id: &format::entry::EntryId| {

@@ -8,6 +8,7 @@ use format::meta::{Kind, Meta};
 use format::path::TreePath;
 use format::tree::Entry;
 use serde_json::{Value, json};
+use world::{Remedied, Remedy};
 
 use crate::context::Context;
 use crate::error::{Error, Outcome};
@@ -41,19 +42,29 @@ impl Ls {
         let most = self.depth.map_or(usize::MAX, |depth| under.components().count().saturating_add(depth));
         let near = |entry: &Entry| entry.path.components().count() <= most;
         let entries = look.entries(&under).filter(|entry| entry.as_ref().map_or(true, near));
+        let mut outcome = Outcome::Done;
+        // What a damaged part of the tree held is named; the rest is listed all the same.
+        let whole = entries.filter_map(|entry| match entry {
+            Err(error) if error.remedy() == Remedy::Repair => {
+                context.out.warning(format!("part of it is not listed: {error}"));
+                outcome = Outcome::Damaged;
+                None
+            }
+            entry => Some(entry),
+        });
         if context.out.json {
             let entries =
-                entries.map(|entry| entry.map(|e| document(&e))).collect::<Result<Vec<Value>, _>>()?;
+                whole.map(|entry| entry.map(|e| document(&e))).collect::<Result<Vec<Value>, _>>()?;
             let body = json!({ "point": id.to_string(), "entries": entries });
             context.out.result("ls/1", body, |_| Ok(()))?;
-            return Ok(Outcome::Done);
+            return Ok(outcome);
         }
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-        for entry in entries {
+        for entry in whole {
             line(&mut out, &entry?).map_err(Error::Output)?;
         }
         out.flush().map_err(Error::Output)?;
-        Ok(Outcome::Done)
+        Ok(outcome)
     }
 }
 

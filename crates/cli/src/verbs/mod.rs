@@ -21,7 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 use format::path::TreePath;
 use repo::{PointRecord, Repo};
 
-use crate::error::Error;
+use crate::error::{Error, Outcome};
 
 /// The word for the newest point.
 const LATEST: &str = "latest";
@@ -32,6 +32,11 @@ pub(crate) fn choose(repo: &Repo, asked: &str, source: Option<&str>) -> Result<P
         check_source(repo, source)?;
     }
     Ok(repo.find_point(asked, source)?)
+}
+
+/// How a verb ended that answers from the whole history: what is lost of it may be what was asked for.
+pub(crate) fn of_history(repo: &Repo) -> Outcome {
+    if repo.history_damage().is_empty() { Outcome::Done } else { Outcome::Damaged }
 }
 
 /// Refuses a source that has no point, and no source where there are several.

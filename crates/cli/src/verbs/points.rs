@@ -1,16 +1,18 @@
 //! `points`: what can be brought back.
 
 use format::fact::Verified;
-use repo::{PointRecord, Repo};
+use repo::{PointRecord, Repo, Standing};
 use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::error::{Error, Outcome};
-use crate::{show, time};
+use crate::{show, time, verbs};
 
 /// List recovery points
 ///
-/// Oldest first. A point is restorable in a region if it is wanted there and no verification has found damage since.
+/// Oldest first. A point is restorable in a region if it is wanted there and no damage that was found there still stands.
+/// Verified says the highest level that found nothing, and when all stored bytes were hashed last (L1). Exits with 3 if
+/// some of the history is lost, as points may be lost with it.
 #[derive(clap::Args)]
 pub(crate) struct Points {
     /// Only those of this source
@@ -31,7 +33,7 @@ impl Points {
             let rows: Vec<Vec<String>> = points.iter().map(|p| row(&repo, p, now)).collect();
             show::table(out, &HEADINGS, &rows)
         })?;
-        Ok(Outcome::Done)
+        Ok(verbs::of_history(&repo))
     }
 }
 
@@ -46,13 +48,15 @@ fn row(repo: &Repo, record: &PointRecord, now: i64) -> Vec<String> {
         show::size(sizes.bytes_logical),
         show::size(sizes.bytes_new),
         show::size(sizes.bytes_stored),
-        verified_text(proof(record), now),
+        verified_text(&record.standing(repo.io().region_name()), now),
         restorable_in(repo, record).join(","),
     ]
 }
 
 fn document(repo: &Repo, record: &PointRecord, now: i64) -> Value {
-    let (point, sizes, proof) = (&record.point, &record.point.sizes, proof(record));
+    let (point, sizes) = (&record.point, &record.point.sizes);
+    let standing = record.standing(repo.io().region_name());
+    let told = standing.damaged.or(standing.best);
     json!({
         "id": point.id.to_string(),
         "source": point.source,
@@ -67,32 +71,30 @@ fn document(repo: &Repo, record: &PointRecord, now: i64) -> Value {
         "bytes_stored": sizes.bytes_stored,
         "problems": point.problems,
         "tags": point.tags.iter().cloned().map(|(k, v)| (k, Value::from(v))).collect::<serde_json::Map<_, _>>(),
-        "verification_level": proof.filter(|v| v.problems == 0).map(|v| format!("L{}", v.level)),
-        "verification_age_seconds": proof.map(|v| seconds_since(v, now)),
-        "verification_problems": proof.map(|v| v.problems),
+        "verification_level": standing.best.map(|v| format!("L{}", v.level)),
+        "verification_age_seconds": told.map(|v| seconds_since(v, now)),
+        "verification_problems": told.map(|v| v.problems),
+        "hashed_age_seconds": standing.hashed.map(|v| seconds_since(v, now)),
         "regions": restorable_in(repo, record),
     })
 }
 
-/// The verification that says most: a clean one of the highest level since damage was last found, or that damage.
-fn proof(record: &PointRecord) -> Option<&Verified> {
-    let damaged = record.verified.iter().rposition(|v| v.problems > 0);
-    let since = record.verified.get(damaged.map_or(0, |at| at + 1)..).unwrap_or_default();
-    let best = since.iter().max_by_key(|v| (v.level, v.time));
-    best.or_else(|| damaged.and_then(|at| record.verified.get(at)))
-}
-
 fn restorable_in(repo: &Repo, record: &PointRecord) -> Vec<String> {
     let region = repo.io().region_name();
-    let healthy = proof(record).is_none_or(|v| v.problems == 0);
+    let healthy = record.standing(region).damaged.is_none();
     if healthy && record.is_live_in(region) { vec![region.to_owned()] } else { Vec::new() }
 }
 
-fn verified_text(proof: Option<&Verified>, now: i64) -> String {
-    match proof {
-        None => "never".to_owned(),
-        Some(v) if v.problems > 0 => format!("damaged, {} ago", time::age(seconds_since(v, now))),
-        Some(v) => format!("L{}, {} ago", v.level, time::age(seconds_since(v, now))),
+fn verified_text(standing: &Standing<'_>, now: i64) -> String {
+    let ago = |v: &Verified| time::age(seconds_since(v, now));
+    match (standing.damaged, standing.best, standing.hashed) {
+        (Some(found), ..) => format!("damaged, {} ago", ago(found)),
+        (None, None, _) => "never".to_owned(),
+        (None, Some(best), None) => format!("L{}, {} ago; not hashed", best.level, ago(best)),
+        (None, Some(best), Some(hashed)) if best == hashed => format!("L{}, {} ago", best.level, ago(best)),
+        (None, Some(best), Some(hashed)) => {
+            format!("L{}, {} ago; hashed {} ago", best.level, ago(best), ago(hashed))
+        }
     }
 }
 

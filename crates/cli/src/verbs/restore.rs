@@ -57,6 +57,8 @@ impl Restore {
         let at = self.moment(context.world.now_ns())?;
         let repo = context.open()?;
         let point = self.chosen(&repo, at)?;
+        // The newest point that is there may not be the newest that there was.
+        let chosen = if self.point == verbs::LATEST { verbs::of_history(&repo) } else { Outcome::Done };
         let existing = match self.existing {
             There::Refuse => Existing::Refuse,
             There::Replace => Existing::Replace,
@@ -66,11 +68,12 @@ impl Restore {
         if self.dry_run {
             let plan = plan(&repo, &request)?;
             context.finish();
-            return tell_plan(context, &request, &plan);
+            return Ok(tell_plan(context, &request, &plan)?.and(chosen));
         }
+        context.stops_in_order();
         let report = restore(&repo, &request)?;
         context.finish();
-        tell(context, &request, &report)
+        Ok(tell(context, &request, &report)?.and(chosen))
     }
 
     /// The time that was typed, in UTC nanoseconds.

@@ -69,7 +69,6 @@ pub(super) struct Collected {
     pub(super) problems: Vec<Problem>,
     pub(super) changed: Vec<TreePath>,
     pub(super) skipped: Vec<TreePath>,
-    pub(super) notices: Vec<String>,
     pub(super) paths: Vec<PathBuf>,
     pub(super) recorder: Option<Recorder>,
 }
@@ -265,7 +264,6 @@ impl Collector<'_, '_> {
             problems: self.problems,
             changed: self.changed,
             skipped: Vec::new(),
-            notices: Vec::new(),
             paths: Vec::new(),
             recorder: self.recorder,
         })

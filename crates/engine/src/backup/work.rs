@@ -18,6 +18,7 @@ use format::tree::{Content, Entry, INLINE_BYTES_MAX, Part};
 use rayon::Scope;
 use repo::{Found as Known, Repo, Reuse, Worker, Writer};
 use source::directory::{Found, Reader};
+use world::World;
 
 use super::collect::{self, Collected, Done, FileEnd, Unit};
 use super::feed::{Feed, Source};
@@ -54,6 +55,7 @@ pub(super) fn run<'r>(
         check,
         failure: Mutex::default(),
         failed: AtomicBool::new(false),
+        world: repo.world(),
         start: source.start(),
     };
     let (paths, skipped) = (source.paths(), Mutex::default());
@@ -65,6 +67,11 @@ pub(super) fn run<'r>(
     });
     if let Some(error) = lock(&shop.failure).take() {
         return Err(error);
+    }
+    if repo.world().is_stopped() {
+        // What the workers hold is of use to the next run.
+        shop.finish_data()?;
+        return Err(Error::Stopped);
     }
     let mut collected = collected?;
     for worker in &shop.workers {
@@ -93,6 +100,7 @@ pub(super) struct Workshop<'w, 'r> {
     check: Option<repo::Reader<'r>>,
     failure: Mutex<Option<Error>>,
     failed: AtomicBool,
+    world: &'w World,
     start: Option<FileTime>,
 }
 
@@ -112,9 +120,9 @@ impl Ticket {
 }
 
 impl<'w, 'r> Workshop<'w, 'r> {
-    /// Whether the run cannot succeed any more.
+    /// Whether the run will not succeed any more.
     pub(super) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
+        self.failed.load(Ordering::Relaxed) || self.world.is_stopped()
     }
 
     /// Keeps the first failure; the run ends as soon as everybody notices.

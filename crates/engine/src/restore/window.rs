@@ -78,12 +78,8 @@ impl<'a, 'r> Window<'a, 'r> {
 
     /// Plans a file; tiny ones are written at once.
     pub(super) fn file(&mut self, entry: Entry, report: &mut Report) -> Result<(), Error> {
-        if let Some(link) = entry.meta.link {
-            if self.first_names.contains_key(&link) {
-                self.more_names.push((link, entry.path));
-                return Ok(());
-            }
-            self.first_names.insert(link, entry.path.clone());
+        if self.is_further_name(&entry) {
+            return Ok(());
         }
         if let Some(parent) = entry.path.parent() {
             self.target.directory(&parent)?;
@@ -98,6 +94,18 @@ impl<'a, 'r> Window<'a, 'r> {
             Content::None => Err(Error::Request("a regular file without content".into())),
             Content::Parts { .. } => self.plan(entry, report),
         }
+    }
+
+    /// Whether this is a further name of something that has one already; it gets it in the end.
+    pub(super) fn is_further_name(&mut self, entry: &Entry) -> bool {
+        let Some(link) = entry.meta.link else { return false };
+        let further = self.first_names.contains_key(&link);
+        if further {
+            self.more_names.push((link, entry.path.clone()));
+        } else {
+            self.first_names.insert(link, entry.path.clone());
+        }
+        further
     }
 
     fn plan(&mut self, entry: Entry, report: &mut Report) -> Result<(), Error> {
@@ -204,6 +212,7 @@ impl<'a, 'r> Window<'a, 'r> {
         let mut scratch = Scratch::default();
         for (frame, pieces) in job.frames {
             match job.pack.open(&frame, job.range.start, &bytes, &mut scratch) {
+                _ if self.reader.repo().world().is_stopped() => {}
                 Ok(raw) => pieces.iter().for_each(|piece| self.put(piece, &raw, outcome)),
                 Err(error) => pieces.iter().for_each(|piece| self.retry(piece, error.to_string(), outcome)),
             }
@@ -290,14 +299,14 @@ impl<'a, 'r> Window<'a, 'r> {
         *slot = Slot::Given(problem);
     }
 
-    /// Names every file that is not whole.
+    /// Names every file that is not whole, and leaves none of them behind.
     fn settle(&mut self, report: &mut Report) {
-        for file in self.files.drain(..) {
-            let whole = file.left.load(Ordering::Acquire) == 0;
-            match file.slot.into_inner().expect("no holder of this lock panics") {
-                Slot::Given(problem) => report.problems.push(problem),
-                _ if whole => {}
-                _ => report.problems.push(Problem::new(&file.path, "not all of it came back")),
+        for file in std::mem::take(&mut self.files) {
+            if file.left.load(Ordering::Acquire) > 0 {
+                self.give_up(&file, Problem::new(&file.path, "not all of it came back"));
+            }
+            if let Slot::Given(problem) = file.slot.into_inner().expect("no holder of this lock panics") {
+                report.problems.push(problem);
             }
         }
         self.open.store(0, Ordering::Relaxed);

@@ -56,35 +56,47 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// Whether something is lost or does not fit together; the rest was said by somebody who may not say it.
+    pub fn is_damage(&self) -> bool {
+        !matches!(self, Finding::NotGranted(_) | Finding::NotAllowed { .. })
+    }
+
+    /// The entry, as messages name it.
+    pub(crate) fn place(entry: &EntryId) -> String {
+        let EntryId { writer, session, number } = entry;
+        format!("entry {:.8}/{:.8}/{number}", writer.to_string(), session.to_string())
+    }
+}
+
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shown =
-            |e: &EntryId| format!("{:.8}/{:.8}/{}", e.writer.to_string(), e.session.to_string(), e.number);
+        let shown = Finding::place;
         match self {
             Finding::Missing { before, count } => {
                 write!(f, "{count} entries are missing before {}", shown(before))
             }
-            Finding::Forked(entry) => write!(f, "two entries claim to be {}", shown(entry)),
+            Finding::Forked(entry) => write!(f, "two claim to be {}", shown(entry)),
             Finding::Reordered(entry) => {
-                write!(f, "entry {} does not follow the one before it", shown(entry))
+                write!(f, "{} does not follow the one before it", shown(entry))
             }
             Finding::Unseen { entry, named_by } => {
-                write!(f, "entry {} is missing: {} names it", shown(entry), shown(named_by))
+                write!(f, "{} is missing: {} names it", shown(entry), shown(named_by))
             }
             Finding::Changed { entry, named_by } => {
-                write!(f, "entry {} is not the one that {} names", shown(entry), shown(named_by))
+                write!(f, "{} is not the one that {} names", shown(entry), shown(named_by))
             }
             Finding::NotGranted(entry) => {
-                write!(f, "entry {} is by a writer that was not let in", shown(entry))
+                write!(f, "{} is by a writer that was not let in", shown(entry))
             }
             Finding::NotAllowed { entry, what } => {
-                write!(f, "entry {} holds what its writer may not state: {what}", shown(entry))
+                write!(f, "{} holds what its writer may not state: {what}", shown(entry))
             }
             Finding::Contradicted { entry, what } => {
-                write!(f, "entry {} does not agree with another one about a {what}", shown(entry))
+                write!(f, "{} does not agree with another one about a {what}", shown(entry))
             }
             Finding::Malformed { entry, why } => {
-                write!(f, "entry {} holds a fact that does not read: {why}", shown(entry))
+                write!(f, "{} holds a fact that does not read: {why}", shown(entry))
             }
         }
     }

@@ -419,5 +419,5 @@ fn findings_read_as_sentences() {
         format!("entry {shown} does not agree with another one about a pack")
     );
     let missing = Finding::Missing { before: entry, count: 2 };
-    assert_eq!(missing.to_string(), format!("2 entries are missing before {shown}"));
+    assert_eq!(missing.to_string(), format!("2 entries are missing before entry {shown}"));
 }

@@ -1,11 +1,12 @@
 //! Names to leave out. A pattern without a slash is for names at any depth; one with a slash is for the whole
-//! path below the root of the point (`*` stops at slashes, `**` does not); one that ends in a slash is for
-//! directories only.
+//! path below the root of the point (`*` stops at slashes, `**` does not), or, where it starts with a slash, for the
+//! whole path on this machine; one that ends in a slash is for directories only.
 //!
 //! What is left out is left out with everything below it. A path that was asked for by name is never left
 //! out.
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use format::path::TreePath;
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
@@ -17,17 +18,21 @@ use crate::error::{Error, printable};
 pub struct Excludes {
     any: Rules,
     directories: Rules,
+    /// Where the root of the point lies on this machine, without the first slash; several where links lead there.
+    tops: Vec<Box<[u8]>>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Rules {
     names: GlobSet,
     paths: GlobSet,
+    absolute: GlobSet,
 }
 
 struct Draft {
     names: GlobSetBuilder,
     paths: GlobSetBuilder,
+    absolute: GlobSetBuilder,
 }
 
 impl Excludes {
@@ -48,32 +53,43 @@ impl Excludes {
             })?;
             text.lines().filter(|line| says_something(line)).try_for_each(&mut add)?;
         }
-        Ok(Excludes { any: any.build()?, directories: directories.build()? })
+        Ok(Excludes { any: any.build()?, directories: directories.build()?, tops: Vec::new() })
+    }
+
+    /// The same for a point whose root lies at one of `tops`.
+    pub(super) fn below<'p>(&self, tops: impl IntoIterator<Item = &'p Path>) -> Excludes {
+        let named = tops.into_iter().filter_map(|top| top.as_os_str().as_bytes().strip_prefix(b"/"));
+        let mut tops: Vec<Box<[u8]>> = named.filter(|top| !top.is_empty()).map(Into::into).collect();
+        tops.dedup();
+        Excludes { tops, ..self.clone() }
     }
 
     /// Whether `path` is left out whatever it is.
     pub(super) fn cover(&self, path: &TreePath) -> bool {
-        self.any.cover(path)
+        self.any.cover(path, &self.tops)
     }
 
     /// Whether `path`, a directory, is left out.
     pub(super) fn cover_directory(&self, path: &TreePath) -> bool {
-        self.directories.cover(path)
+        self.directories.cover(path, &self.tops)
     }
 }
 
 impl Rules {
-    fn cover(&self, path: &TreePath) -> bool {
+    fn cover(&self, path: &TreePath, tops: &[Box<[u8]>]) -> bool {
         let covers = |globs: &GlobSet, bytes: &[u8]| {
             !globs.is_empty() && globs.is_match_candidate(&Candidate::from_bytes(bytes))
         };
-        covers(&self.names, path.name().unwrap_or_default()) || covers(&self.paths, path.as_bytes())
+        covers(&self.names, path.name().unwrap_or_default())
+            || covers(&self.paths, path.as_bytes())
+            || (!self.absolute.is_empty()
+                && tops.iter().any(|top| covers(&self.absolute, &[top, path.as_bytes()].join(&b'/'))))
     }
 }
 
 impl Draft {
     fn new() -> Draft {
-        Draft { names: GlobSetBuilder::new(), paths: GlobSetBuilder::new() }
+        Draft { names: GlobSetBuilder::new(), paths: GlobSetBuilder::new(), absolute: GlobSetBuilder::new() }
     }
 
     fn add(&mut self, typed: &str, glob: &str) -> Result<(), Error> {
@@ -90,7 +106,10 @@ impl Draft {
         let built = GlobBuilder::new(anchored).literal_separator(true).build();
         let built = built.map_err(|error| bad(error.kind().to_string()))?;
         let set = if glob.contains('/') { &mut self.paths } else { &mut self.names };
-        set.add(built);
+        set.add(built.clone());
+        if glob.starts_with('/') {
+            self.absolute.add(built);
+        }
         Ok(())
     }
 
@@ -99,7 +118,11 @@ impl Draft {
             glob: error.glob().unwrap_or_default().to_owned(),
             why: error.kind().to_string(),
         };
-        Ok(Rules { names: self.names.build().map_err(bad)?, paths: self.paths.build().map_err(bad)? })
+        Ok(Rules {
+            names: self.names.build().map_err(bad)?,
+            paths: self.paths.build().map_err(bad)?,
+            absolute: self.absolute.build().map_err(bad)?,
+        })
     }
 }
 
@@ -137,6 +160,19 @@ mod tests {
         for (glob, path, expected) in rows {
             assert_eq!(left_out(glob, path), expected, "{glob} on {}", printable(path));
         }
+    }
+
+    #[test]
+    fn a_pattern_from_the_top_of_the_machine_is_for_the_path_as_it_is_typed_there() {
+        let excludes = Excludes::new(&["/srv/data/cache".to_owned(), "/srv/*/tmp/".to_owned()], &[]);
+        let excludes = excludes.expect("globs").below([Path::new("/mnt/disk"), Path::new("/srv/data")]);
+        let path = |bytes: &[u8]| TreePath::new(bytes).expect("a path");
+        assert!(excludes.cover(&path(b"cache")) && excludes.cover_directory(&path(b"tmp")));
+        assert!(!excludes.cover(&path(b"sub/cache")) && !excludes.cover(&path(b"srv/data")));
+        assert!(
+            excludes.below([Path::new("/")]).cover(&path(b"srv/data/cache")),
+            "from the root they are one"
+        );
     }
 
     #[test]

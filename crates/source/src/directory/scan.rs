@@ -142,7 +142,7 @@ pub fn scan(selection: &Selection, world: &World) -> Result<Scan, Error> {
     Ok(Scan {
         base: first.folder.clone(),
         accounts: Accounts::of_this_machine(),
-        excludes: selection.excludes.clone(),
+        excludes: excludes(selection, &first),
         one_file_system: selection.one_file_system,
         start: file_time(world.now_ns()),
         first: Some(first),
@@ -151,6 +151,14 @@ pub fn scan(selection: &Selection, world: &World) -> Result<Scan, Error> {
         links: Links::default(),
         buffer: Buffer::new(),
     })
+}
+
+/// Several roots hang below the top of the machine, so there a pattern from the top needs no other form.
+fn excludes(selection: &Selection, first: &First) -> Excludes {
+    let [root] = selection.roots.as_slice() else { return selection.excludes.clone() };
+    let typed = std::path::absolute(root).unwrap_or_else(|_| root.clone());
+    let typed: PathBuf = typed.components().collect();
+    selection.excludes.below([typed.as_path(), first.folder.scope.base.as_path()])
 }
 
 fn single(root: &Path) -> Result<First, Error> {
@@ -341,8 +349,9 @@ impl Scan {
             mtime: status.mtime(),
             ..Meta::new(kind)
         };
+        meta.link = self.links.group(status, path);
         match kind {
-            Kind::File => (meta.size, meta.link) = (status.size(), self.links.group(status, path)),
+            Kind::File => meta.size = status.size(),
             Kind::Symlink => meta.target = link_target(folder, path)?,
             Kind::CharDevice | Kind::BlockDevice => meta.device = status.device(),
             Kind::Directory | Kind::Fifo => {}
@@ -375,9 +384,9 @@ struct Group {
 }
 
 impl Links {
-    /// The number of the group that `status`, met at `path`, belongs to; `None` for a file with one name.
+    /// The number of the group that `status`, met at `path`, belongs to; `None` for a directory and for what has one name.
     fn group(&mut self, status: &Status, path: &TreePath) -> Option<u64> {
-        if status.links() < 2 || status.kind() != Some(Kind::File) {
+        if status.links() < 2 || status.kind() == Some(Kind::Directory) {
             return None;
         }
         let group = self.0.entry(status.inode()).or_insert_with(|| Group { id: link_number(path), seen: 0 });
