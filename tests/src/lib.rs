@@ -5,6 +5,7 @@ pub mod listing;
 pub mod odd;
 pub mod s3;
 pub mod seawall;
+pub mod servers;
 
 use std::io::Write;
 

@@ -72,6 +72,21 @@ impl Machine {
         machine
     }
 
+    /// A machine that has never seen the repository of `other`, but has its key and looks there.
+    ///
+    /// # Panics
+    ///
+    /// If the other has no key file.
+    pub fn with_key_of(other: &Machine) -> Self {
+        let machine = Self::new();
+        let folder = machine.at("home/.config/seawall");
+        std::fs::create_dir_all(&folder).expect("a new folder takes folders");
+        std::fs::copy(other.key_file(), folder.join("key")).expect("the other has a key file");
+        std::os::unix::fs::symlink(other.repository(), machine.repository())
+            .expect("a new folder takes links");
+        machine
+    }
+
     /// A place below the folder in which all commands run.
     pub fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

@@ -287,7 +287,8 @@ impl Fold {
     fn take_entry(&mut self, entry: &LogEntry, root: WriterId, kept: &BTreeSet<Hash>) {
         let id = entry.clear.id();
         let Some(rights) = self.rights(&id, entry.hash, root, kept) else {
-            self.findings.insert(Finding::NotGranted(id));
+            let known = self.writers.contains_key(&id.writer);
+            self.findings.insert(if known { Finding::NotGranted(id) } else { Finding::Stranger(id) });
             return;
         };
         let clear = self.clear_facts(entry);

@@ -293,6 +293,7 @@ impl Check<'_, '_> {
                 | Finding::Forked(entry)
                 | Finding::Reordered(entry)
                 | Finding::NotGranted(entry)
+                | Finding::Stranger(entry)
                 | Finding::Unseen { entry, .. }
                 | Finding::Changed { entry, .. }
                 | Finding::Contradicted { entry, .. }

@@ -1,53 +1,16 @@
 //! The suite against servers that others wrote: moto for S3, Azurite for Azure. Each runs as a process on a
 //! free port for as long as its test; where it is not to be had, the test says so and counts as skipped.
 
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use object_store::client::{HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
 use storage::{Environment, Error, KeyPrefix, Location, Patience, Settings, Store, suite};
+use tests::servers::{self, free_port, program, started};
 use world::World;
 
 use super::{HELLO, key};
-
-/// A process that ends with its test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Starts `command` and waits until `port` takes connections.
-async fn started(command: &mut Command, port: u16) -> Running {
-    let mut running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    for _ in 0..600 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return running;
-        }
-        assert!(running.0.try_wait().unwrap().is_none(), "{command:?} ended at once");
-        World::real().sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{command:?} does not listen after a minute");
-}
-
-/// The program that a variable names; none, and a word about it, where it names none.
-fn program(variable: &str, test: &str) -> Option<String> {
-    let program = std::env::var(variable).ok().filter(|path| Path::new(path).exists());
-    if program.is_none() {
-        tests::skipped(&format!("{test}: {variable} names no program"));
-    }
-    program
-}
 
 async fn sent(request: HttpRequest) -> http::StatusCode {
     let options = object_store::ClientOptions::new().with_allow_http(true);
@@ -68,13 +31,7 @@ async fn assert_all_kept(store: &dyn Store) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn moto_keeps_the_promises() {
-    let Some(moto) = program("SEAWALL_MOTO_SERVER", "moto_keeps_the_promises") else { return };
-    let port = free_port();
-    let _running = started(Command::new(moto).args(["-H", "127.0.0.1", "-p", &port.to_string()]), port).await;
-    let endpoint = format!("http://127.0.0.1:{port}");
-    let request = http::Request::put(format!("{endpoint}/bucket")).body(HttpRequestBody::empty()).unwrap();
-    assert!(sent(request).await.is_success());
-
+    let Some((_running, endpoint)) = servers::moto("moto_keeps_the_promises") else { return };
     let settings = settings(&[("AWS_ACCESS_KEY_ID", "any"), ("AWS_SECRET_ACCESS_KEY", "any")]);
     let open = |bucket: &str| {
         let location: Location = format!("s3://{bucket}/repo?endpoint={endpoint}").parse().unwrap();
@@ -103,7 +60,7 @@ async fn azurite_keeps_the_promises() {
         "--blobPort",
         &port.to_string(),
     ]);
-    let _running = started(command.arg("--location").arg(dir.path()), port).await;
+    let _running = started(command.arg("--location").arg(dir.path()), port);
     let endpoint = format!("http://127.0.0.1:{port}/{ACCOUNT}");
     let credential = AzureCredential::AccessKey(AzureAccessKey::try_new(ACCOUNT_KEY).unwrap());
     let container = format!("{endpoint}/container?restype=container");

@@ -31,8 +31,10 @@ pub enum Finding {
         /// Who saw another one.
         named_by: EntryId,
     },
-    /// The writer was never let in, or no more.
+    /// The writer was let in once, and no more.
     NotGranted(EntryId),
+    /// Nobody let the writer in; or the entry that did is lost.
+    Stranger(EntryId),
     /// The writer was let in, but not for this.
     NotAllowed {
         /// The entry.
@@ -57,7 +59,7 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// Whether something is lost or does not fit together; the rest was said by somebody who may not say it.
+    /// Whether something is lost, may be, or does not fit together; the rest was said by somebody who may not say it.
     pub fn is_damage(&self) -> bool {
         !matches!(self, Finding::NotGranted(_) | Finding::NotAllowed { .. })
     }
@@ -87,7 +89,11 @@ impl std::fmt::Display for Finding {
                 write!(f, "{} is not the one that {} names", shown(entry), shown(named_by))
             }
             Finding::NotGranted(entry) => {
-                write!(f, "{} is by a writer that was not let in", shown(entry))
+                write!(f, "{} is by a writer that was shut out before", shown(entry))
+            }
+            Finding::Stranger(entry) => {
+                let entry = shown(entry);
+                write!(f, "{entry} is by a writer that nobody let in, or the entry that let it in is missing")
             }
             Finding::NotAllowed { entry, what } => {
                 write!(f, "{} holds what its writer may not state: {what}", shown(entry))

@@ -46,7 +46,7 @@ proptest! {
         });
         let with = Fold::of(log.iter().chain(&stranger.entries), writer(ROOT));
         let mut without = Fold::of(&log, writer(ROOT));
-        without.findings.insert(Finding::NotGranted(stranger.id(0)));
+        without.findings.insert(Finding::Stranger(stranger.id(0)));
         without.heads.insert((writer(99), session(0)), stranger.head());
         prop_assert_eq!(with, without);
     }
@@ -57,7 +57,7 @@ fn the_root_needs_no_grant_and_others_do() {
     let (root, host) = (Chain::of_root(&[]).saying([point(1, "a")]), Chain::of(1, 0).saying([point(2, "a")]));
     let fold = fold(&[&root, &host]);
     assert_eq!(fold.points.keys().copied().collect::<Vec<_>>(), [point_id(1)]);
-    assert_eq!(fold.findings, BTreeSet::from([Finding::NotGranted(host.id(0))]));
+    assert_eq!(fold.findings, BTreeSet::from([Finding::Stranger(host.id(0))]));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_grant_by_a_writer_that_is_not_the_root_is_refused_and_reported() {
     let fold = fold(&[&root, &host, &other]);
     assert!(fold.points.is_empty() && fold.writers[&writer(1)].revoked.is_none());
     let refused = |what| Finding::NotAllowed { entry: host.id(0), what };
-    let expected = [refused("grant"), refused("revocation"), Finding::NotGranted(other.id(0))];
+    let expected = [refused("grant"), refused("revocation"), Finding::Stranger(other.id(0))];
     assert_eq!(fold.findings, BTreeSet::from(expected));
 }
 
@@ -393,7 +393,7 @@ fn a_stranger_vouches_for_nothing_and_raises_no_alarm() {
     });
     let fold = fold(&[&root, &stranger]);
     assert_eq!(fold.unnamed, BTreeSet::from([root.id(0)]));
-    assert_eq!(fold.findings, BTreeSet::from([Finding::NotGranted(stranger.id(0))]));
+    assert_eq!(fold.findings, BTreeSet::from([Finding::Stranger(stranger.id(0))]));
 }
 
 #[test]
