@@ -303,3 +303,37 @@ fn key_files_are_for_their_owner_and_never_overwritten() {
     machine.done(&["init", "--repo", "second"]);
     assert!(fs::read(machine.key_file()).unwrap() == key);
 }
+
+#[test]
+fn shells_and_readers_of_manuals_are_served() {
+    let machine = Machine::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let words = String::from_utf8(machine.done(&["completions", shell]).out).unwrap();
+        for word in ["restore", "passphrase-file", "verify"] {
+            assert!(words.contains(word), "{shell} does not know {word}");
+        }
+    }
+    machine.done(&["man", "pages"]);
+    let pages: Vec<String> = fs::read_dir(machine.at("pages"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(pages.iter().any(|page| page == "seawall-restore.1"), "{pages:?}");
+    assert!(fs::read_to_string(machine.at("pages/seawall-restore.1")).unwrap().contains("existing"));
+}
+
+/// A point of one file is that file; `cat` needs no path for it.
+#[test]
+fn the_only_file_of_a_point_needs_no_name() {
+    let machine = Machine::with_repository();
+    fs::write(machine.at("file"), "alone").unwrap();
+    machine.done(&["backup", "file", "--source", "file"]);
+    machine.fed(&["backup", "--stdin", "dump", "--source", "stream"], b"poured");
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/a"), "a").unwrap();
+    fs::write(machine.at("tree/b"), "b").unwrap();
+    machine.done(&["backup", "tree", "--source", "tree"]);
+    assert_eq!(machine.done(&["cat", "latest", "--source", "file"]).out, b"alone");
+    assert_eq!(machine.done(&["cat", "latest", "--source", "stream"]).out, b"poured");
+    machine.run(&["cat", "latest", "--source", "tree"]).assert_failed(4, "say which one");
+}

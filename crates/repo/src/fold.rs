@@ -81,7 +81,7 @@ pub struct Standing<'v> {
 }
 
 impl<'v> Standing<'v> {
-    fn of(verified: impl Iterator<Item = &'v Verified>) -> Standing<'v> {
+    pub(crate) fn of(verified: impl Iterator<Item = &'v Verified>) -> Standing<'v> {
         let mut standing = Standing::default();
         for one in verified {
             if one.problems > 0 {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use format::fact::{Grant, Verified};
 
 use super::cell::{Cell, Row};
-use crate::fold::{Fold, PointRecord};
+use crate::fold::{Fold, PointRecord, Standing};
 
 type Rows<'f> = Box<dyn Iterator<Item = Row> + 'f>;
 
@@ -100,7 +100,7 @@ pub(super) const MIRRORED: &[Table] = &[
             "program TEXT NOT NULL",
             "forgotten INTEGER NOT NULL",
             "pinned_until INTEGER /* UTC nanoseconds; the largest: without end */",
-            "verified_level INTEGER /* highest level without problems since the last that had some */",
+            "verified_level INTEGER /* highest level without problems, where no damage stands */",
             "verified_time INTEGER /* newest at that level, UTC nanoseconds */",
             "writer TEXT NOT NULL /* of the entry that made it */",
             "session TEXT NOT NULL",
@@ -309,11 +309,9 @@ fn points(fold: &Fold) -> Rows<'_> {
     }))
 }
 
-/// The verification to show: the highest level, and at that the newest, after the last one that found
-/// problems.
+/// The verification to show: the newest of the highest level that found nothing, where no damage stands.
 pub(super) fn level_held(verified: &[Verified]) -> Option<&Verified> {
-    let since = verified.iter().rposition(|v| v.problems != 0).map_or(0, |at| at + 1);
-    verified[since..].iter().max_by_key(|v| (v.level, v.time))
+    Standing::of(verified.iter()).best
 }
 
 fn forgotten_in(fold: &Fold) -> Rows<'_> {

@@ -185,7 +185,7 @@ fn every_table_holds_what_the_log_says_for_people_to_read() {
 }
 
 #[test]
-fn the_level_shown_is_the_highest_since_the_last_problems() {
+fn the_level_shown_is_the_highest_that_found_nothing_where_no_damage_stands() {
     #[allow(clippy::type_complexity, reason = "a table of rows")]
     let rows: &[(&[(u8, i64, u64)], Option<(u8, i64)>)] = &[
         (&[], None),
@@ -194,6 +194,10 @@ fn the_level_shown_is_the_highest_since_the_last_problems() {
         (&[(2, 1, 0), (2, 5, 0), (1, 6, 0)], Some((2, 5))),
         (&[(2, 1, 0), (0, 5, 3)], None),
         (&[(2, 1, 0), (0, 5, 3), (1, 6, 0)], Some((1, 6))),
+        (&[(1, 1, 3), (2, 2, 0)], None),
+        (&[(1, 1, 3), (2, 2, 0), (0, 3, 0)], None),
+        (&[(1, 1, 3), (2, 2, 0), (1, 3, 0)], Some((1, 3))),
+        (&[(2, 1, 3), (3, 2, 0), (1, 3, 0)], Some((3, 2))),
     ];
     for (said, shown) in rows {
         let facts = said.iter().map(|(level, time, problems)| verified(1, *level, *time, *problems));
