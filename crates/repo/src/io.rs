@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use storage::{KeyPrefix, Listed, ObjectKey, Region, Store};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::error::Error;
@@ -137,13 +137,13 @@ impl Io {
         Ok(all)
     }
 
-    /// Many ranges at once; `each` is called on the calling thread as they arrive, in any order. The bytes in flight
-    /// stay under `bytes_max`, but for one range that is larger.
+    /// Many ranges at once; `each` is called on the calling thread as they arrive, in any order. The bytes that are in
+    /// flight or held stay under `bytes_max`, but for one range that is larger.
     pub fn get_ranges<T: Send + 'static>(
         &self,
         ranges: impl IntoIterator<Item = (T, ObjectKey, std::ops::Range<u64>)>,
         bytes_max: u64,
-        mut each: impl FnMut(T, Result<Bytes, Error>),
+        mut each: impl FnMut(T, Result<Held, Error>),
     ) {
         let budget =
             Arc::new(Semaphore::new(usize::try_from(bytes_max.div_ceil(GRAIN as u64)).unwrap_or(1).max(1)));
@@ -155,13 +155,12 @@ impl Io {
                 let grains = u32::try_from(grains.unwrap_or(most).min(most)).unwrap_or(u32::MAX);
                 let permit = budget.acquire_many_owned(grains).await.expect("the budget is never closed");
                 let bytes = store.get_range(&key, range).await.map_err(Error::from);
-                (tag, bytes, permit)
+                (tag, bytes.map(|bytes| Held { bytes, _permit: permit }))
             }
         };
         let mut arriving = stream::iter(ranges).map(one).buffer_unordered(REQUESTS_MAX);
-        while let Some((tag, bytes, permit)) = self.runtime.block_on(arriving.next()) {
+        while let Some((tag, bytes)) = self.runtime.block_on(arriving.next()) {
             each(tag, bytes);
-            drop(permit);
         }
     }
 
@@ -208,6 +207,20 @@ impl Io {
             Err(error) if error.is_not_found() => Err(self.not_as_stored(&key, "it is not there")),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Bytes that count against the budget of [`Io::get_ranges`] until they are dropped.
+pub struct Held {
+    bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl std::ops::Deref for Held {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -23,7 +23,7 @@ pub use admin::{Audit, audit};
 pub use catalog::{Catalog, Opened};
 pub use error::Error;
 pub use fold::{Finding, Fold, PackRecord, PointRecord, RunRecord, Standing};
-pub use io::{Io, Uploads};
+pub use io::{Held, Io, Uploads};
 pub use log::{BadEntry, Log, LogEntry, Refreshed};
 pub use reader::{GRID, OpenPack, Reader, Scratch, widen};
 pub use repo::{Opening, Repo, Secret};

@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::Bytes;
 use format::meta::Meta;
 use format::pack::{Frame, chunk_of};
 use format::path::TreePath;
 use format::reference::{FrameId, Reference};
 use format::tree::{Content, Entry, content_parts};
-use repo::{OpenPack, Reader, Scratch};
+use repo::{Held, OpenPack, Reader, Scratch};
 use source::directory::{FileSink, Parked, Target};
 use world::Step;
 
@@ -200,7 +199,7 @@ impl<'a, 'r> Window<'a, 'r> {
         (jobs, lost)
     }
 
-    fn open_job(&self, job: Job, bytes: Result<Bytes, repo::Error>, outcome: &Mutex<Report>) {
+    fn open_job(&self, job: Job, bytes: Result<Held, repo::Error>, outcome: &Mutex<Report>) {
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => {
