@@ -23,7 +23,7 @@ use source::directory::Selection;
 use source::stream::Stream;
 use world::Step;
 
-use crate::basis::Places;
+use crate::basis::{Basis, Places};
 use crate::error::{Error, Problem};
 
 /// What is to be kept.
@@ -91,14 +91,17 @@ pub struct Preview {
 /// Makes a point.
 pub fn backup(repo: &Repo, request: Request) -> Result<Report, Error> {
     let begun = repo.world().monotonic();
+    repo.may_add(&request.source)?;
     let basis = choose_basis(repo, &request);
     let kind = request.kind.unwrap_or(if basis.is_some() { PointKind::Incremental } else { PointKind::Full });
     let basis = basis.filter(|_| kind != PointKind::Full);
     let reuse = if kind == PointKind::Full { Reuse::Verified } else { Reuse::Trusted };
     let style = Style { level: request.level, reuse };
-    let writer = Writer::open(repo, basis.into_iter().collect::<BTreeSet<_>>(), style)?;
-    let basis = basis.filter(|basis| writer.accepted().contains(basis));
-    let run = Run { repo, request, writer, kind, basis, begun };
+    let roots: BTreeSet<PointId> = basis.into_iter().filter(|_| repo.can_read()).collect();
+    let rooted = !roots.is_empty();
+    let writer = Writer::open(repo, roots, style)?;
+    let basis = basis.filter(|basis| !rooted || writer.accepted().contains(basis));
+    let run = Run { repo, request, writer, kind, basis, rooted, begun };
     run.go()
 }
 
@@ -113,8 +116,14 @@ pub fn preview(repo: &Repo, request: &Request) -> Result<Preview, Error> {
     feed::preview(selection, remembered, repo.world())
 }
 
-/// The point that this one is compared with: for a differential one the newest full point, else the newest.
+/// The point that this one is compared with: for a differential one the newest full point, else the newest. A host that
+/// cannot read points knows those that it remembers.
 fn choose_basis(repo: &Repo, request: &Request) -> Option<PointId> {
+    if !repo.can_read() {
+        let places = Places::of(repo.state(), &request.source);
+        let place = if request.kind == Some(PointKind::Differential) { places.full } else { places.last };
+        return Basis::point_in(&place).filter(|_| request.kind != Some(PointKind::Full));
+    }
     let fold = repo.fold();
     let live = fold.live(Some(&request.source));
     let fits = |kind: PointKind| request.kind != Some(PointKind::Differential) || kind == PointKind::Full;
@@ -128,6 +137,8 @@ struct Run<'r> {
     writer: Writer<'r>,
     kind: PointKind,
     basis: Option<PointId>,
+    /// Whether the basis is a root of the session, so that what lies under it may be taken over without a question.
+    rooted: bool,
     begun: Duration,
 }
 
@@ -192,6 +203,7 @@ impl Run<'_> {
         };
         let remembered = self.basis.and_then(|basis| feed::remembered(&places, Some(self.kind), basis));
         let recorder = source.start().map(|_| crate::basis::Recorder::start(&places.last, point));
+        let remembered = remembered.map(|basis| (basis, self.rooted));
         work::run(self.repo, &self.writer, &cutter, source, remembered, recorder, self.request.cores.max(1))
     }
 

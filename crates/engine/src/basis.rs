@@ -56,6 +56,14 @@ impl Basis {
         Some(basis)
     }
 
+    /// The point that a file remembers, if it is one of these files.
+    pub(crate) fn point_in(path: &Path) -> Option<PointId> {
+        let mut head = [0; 32];
+        File::open(path).ok()?.read_exact(&mut head).ok()?;
+        let id = head.strip_prefix(MAGIC)?;
+        Some(PointId(id.try_into().ok()?))
+    }
+
     /// The entry of a file that has not changed since. Paths must be asked for in order.
     pub(crate) fn unchanged(&mut self, found: &Found) -> Option<Entry> {
         while self.next.as_ref().is_some_and(|next| next.entry.path < found.path) {

@@ -1,9 +1,9 @@
 //! Acts of administrators: key slots and revocations; and the check that needs no key at all.
 
-use format::fact::{Fact, Revoke};
+use format::fact::{Fact, Grant, Revoke};
 use format::genesis::Genesis;
 use format::id::{RepoId, SlotId, WriterId};
-use format::key::{Lock, Slot, SlotLabel};
+use format::key::{Bundle, Lock, Slot, SlotLabel, fresh};
 use format::seal::Signer;
 
 use crate::error::Error;
@@ -74,6 +74,29 @@ impl Repo {
             return Err(Error::LastSlot(slot.to_string()));
         }
         self.io.delete(&layout::slot(found.domain(), slot))
+    }
+
+    /// All that a host needs which may add points and nothing else: it neither reads them back nor forgets any. It counts
+    /// once [`Repo::let_in`] was told.
+    pub fn write_only_bundle(&self) -> Result<Bundle, Error> {
+        self.root_signer()?;
+        Ok(self.bundle.write_only(fresh(&mut self.world.chance())))
+    }
+
+    /// Lets the writer of a bundle add points, named `name`, of `sources` only where some are named.
+    pub fn let_in(
+        &self,
+        bundle: &Bundle,
+        name: &str,
+        sources: Option<Vec<String>>,
+    ) -> Result<WriterId, Error> {
+        let root = self.root_signer()?;
+        let seed = bundle.writer.as_ref().ok_or(Error::Keys(format::Error::NoKey("signing")))?;
+        let public_key = Signer::from_seed(seed).public();
+        let time = self.world.now_ns();
+        let grant = Grant { public_key, name: name.to_owned(), rights: Grant::ADD, sources, time };
+        self.state_as_root(&root, vec![Fact::Grant(grant)])?;
+        Ok(WriterId::of(&public_key))
     }
 
     /// States that nothing which this writer adds from now on counts.

@@ -22,8 +22,12 @@ use xorf::{BinaryFuse8, Filter};
 use crate::error::Error;
 use crate::fold::{Fold, RunRecord};
 use crate::layout;
+use crate::own;
 use crate::repo::Repo;
 use crate::state::write_whole;
+
+/// Folder of the state for [`own`].
+pub(crate) const OWN: &str = "own";
 
 /// One chunk's place; 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,10 +49,10 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Loads the runs of `fold`; empty where the keys at hand do not open them.
+    /// Loads the runs of `fold`; where the keys at hand do not open them, what this host stored itself.
     pub(crate) fn load(repo: &Repo, fold: &Fold) -> Result<Index, Error> {
         if repo.bundle.newest().index.is_none() {
-            return Ok(Index::default());
+            return Ok(Index::of_own(repo));
         }
         let cache = repo.state.path("runs");
         let mut index = Index::default();
@@ -64,6 +68,16 @@ impl Index {
         drop_others(&cache, fold);
         index.settle();
         Ok(index)
+    }
+
+    fn of_own(repo: &Repo) -> Index {
+        let (mut index, mut numbers) = (Index::default(), HashMap::new());
+        let name = RunId(repo.world.chance().bytes()).to_string();
+        for reference in own::all(&repo.state.path(OWN), &name) {
+            index.push(&RunEntry::from(&reference), &mut numbers);
+        }
+        index.settle();
+        index
     }
 
     /// Where `chunk` is stored, as far as half of its id tells; usually one place or none.
@@ -121,15 +135,17 @@ impl Index {
             Err(format::Error::NoKey(_)) => return,
             Err(error) => return self.damaged.push(format!("run {id}: {error}")),
         };
-        for entry in run.entries() {
-            let packs = &mut self.packs;
-            let number = *numbers.entry(entry.frame.pack).or_insert_with(|| {
-                packs.push(entry.frame.pack);
-                u32::try_from(packs.len() - 1).expect("fewer than 2^32 packs")
-            });
-            let (ordinal, offset, length) = (entry.frame.ordinal, entry.offset, entry.length);
-            self.rows.push(Row { chunk: entry.chunk, pack: number, ordinal, offset, length });
-        }
+        run.entries().for_each(|entry| self.push(&entry, numbers));
+    }
+
+    fn push(&mut self, entry: &RunEntry, numbers: &mut HashMap<PackId, u32>) {
+        let packs = &mut self.packs;
+        let number = *numbers.entry(entry.frame.pack).or_insert_with(|| {
+            packs.push(entry.frame.pack);
+            u32::try_from(packs.len() - 1).expect("fewer than 2^32 packs")
+        });
+        let (ordinal, offset, length) = (entry.frame.ordinal, entry.offset, entry.length);
+        self.rows.push(Row { chunk: entry.chunk, pack: number, ordinal, offset, length });
     }
 
     fn settle(&mut self) {

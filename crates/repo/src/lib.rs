@@ -11,6 +11,7 @@ mod index;
 mod io;
 pub mod layout;
 mod log;
+mod own;
 pub mod protocol;
 mod reader;
 mod repo;

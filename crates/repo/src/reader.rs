@@ -101,10 +101,8 @@ impl<'r> Reader<'r> {
     /// A reader; refused if a fact forbids it that this program does not know.
     pub fn new(repo: &'r Repo) -> Result<Reader<'r>, Error> {
         repo.allow("restore")?;
+        repo.must_read()?;
         let keys = repo.bundle.newest();
-        if keys.data.is_none() || keys.catalog.is_none() {
-            return Err(Error::Keys(format::Error::NoKey("reading")));
-        }
         Ok(Reader {
             fold: repo.fold(),
             chunk_key: **keys.chunk_key().map_err(Error::Keys)?,

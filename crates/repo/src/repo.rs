@@ -145,6 +145,17 @@ impl Repo {
         &self.bundle
     }
 
+    /// Whether the keys at hand show points and what they hold. A host that may only add has others.
+    pub fn can_read(&self) -> bool {
+        let keys = self.bundle.newest();
+        keys.data.is_some() && keys.catalog.is_some()
+    }
+
+    /// Refuses what needs keys that are not at hand.
+    pub fn must_read(&self) -> Result<(), Error> {
+        if self.can_read() { Ok(()) } else { Err(Error::Keys(format::Error::NoKey("reading"))) }
+    }
+
     /// Time and chance.
     pub fn world(&self) -> &World {
         &self.world
@@ -235,6 +246,7 @@ impl Repo {
 
     /// The point that `asked` names: a full id, an unambiguous prefix of one, or `latest`.
     pub fn find_point(&self, asked: &str, source: Option<&str>) -> Result<PointRecord, Error> {
+        self.must_read()?;
         let fold = self.fold();
         let live = fold.live(source);
         let now = self.world.now_ns();
@@ -259,6 +271,7 @@ impl Repo {
 
     /// The newest point of `source` that is not after `at` (UTC nanoseconds).
     pub fn point_at(&self, source: Option<&str>, at: i64) -> Result<PointRecord, Error> {
+        self.must_read()?;
         let fold = self.fold();
         let found = fold.live(source).into_iter().rfind(|p| p.point.as_of <= at);
         found.cloned().ok_or_else(|| self.no_point("that is as old as asked".to_owned()))
@@ -280,6 +293,17 @@ impl Repo {
                 let fact = format!("{} type {} version {}", raw.namespace, raw.kind, raw.version);
                 Err(Error::UnknownFact { verb, fact })
             }
+        }
+    }
+
+    /// Refuses what the history would not count: points of a source that this host was not let in for.
+    pub fn may_add(&self, source: &str) -> Result<(), Error> {
+        let id = WriterId::of(&self.enrolled_signer()?.public());
+        let fold = self.fold();
+        let sources = fold.writers.get(&id).and_then(|writer| writer.grant.sources.as_ref());
+        match sources.is_none_or(|sources| sources.iter().any(|named| named == source)) {
+            true => Ok(()),
+            false => Err(Error::NotAllowed { writer: id, act: "add points of this source" }),
         }
     }
 

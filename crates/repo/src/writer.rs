@@ -23,9 +23,10 @@ use format::tree::Nodes;
 
 use crate::error::Error;
 use crate::fold::Fold;
-use crate::index::Index;
+use crate::index::{Index, OWN};
 use crate::io::Uploads;
 use crate::layout;
+use crate::own;
 use crate::repo::Repo;
 use crate::session::Session;
 
@@ -41,7 +42,7 @@ const SHARDS: usize = 64;
 pub enum Reuse {
     /// Refer to it.
     Trusted,
-    /// Refer to it only after the caller read it back; see [`Writer::find`].
+    /// Refer to it only after the caller read it back; see [`Writer::find`]. A host that cannot read stores it again.
     Verified,
 }
 
@@ -159,7 +160,9 @@ impl<'r> Writer<'r> {
             return Ok(Some(Found::Own(*reference)));
         }
         let mut lost = None;
-        for reference in self.index.places(chunk) {
+        // A pack that no entry brings was never counted, so nothing was lost with it.
+        let brought = |reference: &Reference| self.packs.packs.contains_key(&reference.pack);
+        for reference in self.index.places(chunk).filter(brought) {
             if !self.is_present(reference.pack) {
                 lost.get_or_insert(Found::Lost(reference));
             } else if lock(&self.session).may_refer(reference.pack)? {
@@ -174,6 +177,22 @@ impl<'r> Writer<'r> {
     pub fn is_present(&self, pack: PackId) -> bool {
         let size = self.packs.packs.get(&pack).map(|record| record.size);
         size.is_some() && self.sizes.get(&pack) == size.as_ref()
+    }
+
+    /// Whether content in this pack may be taken over from the point that a backup is compared with. What lies under a
+    /// root that holds needs no question; of anything else the session is asked.
+    pub fn may_take_over(&self, pack: PackId, under_root: bool) -> Result<bool, Error> {
+        if !self.is_present(pack) {
+            return Ok(false);
+        }
+        if under_root {
+            return Ok(true);
+        }
+        let may = lock(&self.session).may_refer(pack)?;
+        if may {
+            lock(&self.relies).insert(pack);
+        }
+        Ok(may)
     }
 
     /// States that readers who meet `lost` shall read `instead`.
@@ -244,12 +263,24 @@ impl<'r> Writer<'r> {
         let packs: BTreeSet<PackId> = brings.iter().filter_map(|b| layout::parse_pack(&b.name)).collect();
         packs.iter().for_each(|pack| lock(&self.session).stored(*pack));
         let chunks = self.chunks_in(&packs);
-        if !chunks.is_empty() && self.repo.bundle.newest().index.is_some() {
-            for part in chunks.chunks(RUN_ROWS_MAX / 4) {
-                brings.push(self.store_run(part)?);
-            }
+        if chunks.is_empty() {
+            return Ok(brings);
+        }
+        if self.repo.bundle.newest().index.is_none() {
+            self.keep_own(&chunks);
+            return Ok(brings);
+        }
+        for part in chunks.chunks(RUN_ROWS_MAX / 4) {
+            brings.push(self.store_run(part)?);
         }
         Ok(brings)
+    }
+
+    /// A host that cannot seal a run remembers by itself what it stored, so as not to store it again.
+    fn keep_own(&self, chunks: &[Reference]) {
+        let name = RunId(self.repo.world.chance().bytes()).to_string();
+        // Only time and space hang on it.
+        let _ = own::keep(&self.repo.state.path(OWN), &name, chunks);
     }
 
     fn chunks_in(&self, packs: &BTreeSet<PackId>) -> Vec<Reference> {

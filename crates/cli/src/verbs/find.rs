@@ -32,6 +32,7 @@ impl Find {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let pattern = Pattern::new(&self.glob)?;
         let repo = context.open()?;
+        repo.must_read()?;
         let points: Vec<_> = repo.fold().live(self.source.as_deref()).into_iter().cloned().collect();
         let (mut found, mut outcome) = (Vec::new(), verbs::of_history(&repo));
         for point in points {

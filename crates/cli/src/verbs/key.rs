@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use format::id::SlotId;
 use format::key::Slot;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::context::{Context, host};
 use crate::error::{Error, Outcome};
@@ -13,7 +14,7 @@ use crate::secret;
 use crate::settings::SecretFrom;
 use crate::{show, time, verbs};
 
-/// List, add and remove key slots
+/// List, add and remove key slots, and make keys that can do less
 ///
 /// A slot holds the repository's keys, sealed for one secret: a key file or a passphrase.
 #[derive(Args)]
@@ -28,6 +29,12 @@ enum Act {
     List,
     /// Let one more secret open the repository
     Add(Add),
+    /// Make the key of a host that may add points, and neither read nor forget any
+    ///
+    /// The host names the file with --key-file. It finds what it stored itself and sends it only once; files larger than
+    /// about 2 MiB are read again each time. What it sends can be read with the repository's own keys. `seawall writer
+    /// revoke` shuts it out again.
+    ExportWriter(ExportWriter),
     /// Let a secret no longer open the repository
     ///
     /// Whoever opened it before may have kept the keys: what is stored already stays readable to them.
@@ -35,6 +42,18 @@ enum Act {
         /// The slot's id, or the first digits of it
         id: String,
     },
+}
+
+#[derive(Args)]
+struct ExportWriter {
+    /// The file to write; it must not be there
+    file: PathBuf,
+    /// What the writer is called, such as the name of its host
+    #[arg(long, value_name = "TEXT")]
+    name: String,
+    /// Let it add points of this source only; may be given several times [default: of any source]
+    #[arg(long, value_name = "NAME")]
+    source: Vec<String>,
 }
 
 #[derive(Args)]
@@ -65,6 +84,7 @@ impl Key {
         match self.act {
             Act::List => list(context),
             Act::Add(add) => add.run(context),
+            Act::ExportWriter(export) => export.run(context),
             Act::Remove { id } => remove(context, &id),
         }
     }
@@ -99,6 +119,42 @@ impl Add {
         context
             .out
             .summary("key/1", body, |out| writeln!(out, "added slot {} for a {name}", show::short(slot)))?;
+        Ok(Outcome::Done)
+    }
+}
+
+impl ExportWriter {
+    /// The file is on the disk before the history lets its writer in, so that no writer is let in whose key is lost.
+    fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let repo = context.open()?;
+        let bundle = repo.write_only_bundle()?;
+        let about = "# Key of a host that may add to a repository of Seawall and neither read nor forget.\n";
+        let text = Zeroizing::new(format!("{about}{}", *bundle.to_text()));
+        if !secret::write_new(&self.file, text.as_bytes())? {
+            return Err(Error::Request(format!("{} is there already", self.file.display())));
+        }
+        let sources = (!self.source.is_empty()).then_some(self.source);
+        let writer = match repo.let_in(&bundle, &self.name, sources.clone()) {
+            Ok(writer) => writer,
+            Err(error) => {
+                // The key opens nothing; that it could not be removed is less than what went wrong.
+                let _ = std::fs::remove_file(&self.file);
+                return Err(error.into());
+            }
+        };
+        let body = json!({ "exported": writer.to_string(), "name": self.name, "sources": sources });
+        context.out.summary("key/1", body, |out| {
+            let (id, file) = (show::short(writer), self.file.display());
+            writeln!(
+                out,
+                "let in writer {id} as {}; its key is in {file}",
+                show::bytes(self.name.as_bytes())
+            )?;
+            writeln!(
+                out,
+                "on its host: seawall backup PATH --key-file FILE; give it a credential that cannot delete"
+            )
+        })?;
         Ok(Outcome::Done)
     }
 }

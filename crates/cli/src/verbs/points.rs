@@ -26,6 +26,7 @@ const HEADINGS: [&str; 10] =
 impl Points {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let repo = context.open()?;
+        repo.must_read()?;
         let (fold, now) = (repo.fold(), context.world.now_ns());
         let points = fold.live(self.source.as_deref());
         let body = json!({ "points": points.iter().map(|p| document(&repo, p, now)).collect::<Value>() });

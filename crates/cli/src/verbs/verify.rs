@@ -54,6 +54,7 @@ impl Wanted {
 impl Verify {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let repo = context.open()?;
+        repo.must_read()?;
         let (level, source) = (self.level.meant(), self.source.as_deref());
         let points: Vec<PointRecord> = match &self.point {
             Some(asked) => vec![verbs::choose(&repo, asked, source)?],

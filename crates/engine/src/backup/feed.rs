@@ -97,6 +97,7 @@ pub(super) struct Feed<'f, 'scope, 'w, 'r> {
     scope: &'f Scope<'scope>,
     results: Sender<(u64, usize, Unit)>,
     basis: Option<Basis>,
+    rooted: bool,
     skipped: &'f Mutex<Vec<TreePath>>,
     number: u64,
     batch: Vec<Pending>,
@@ -110,14 +111,16 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         shop: &'scope Workshop<'w, 'r>,
         scope: &'f Scope<'scope>,
         results: Sender<(u64, usize, Unit)>,
-        basis: Option<Basis>,
+        basis: Option<(Basis, bool)>,
         skipped: &'f Mutex<Vec<TreePath>>,
     ) -> Self {
+        let (basis, rooted) = basis.unzip();
         Feed {
             shop,
             scope,
             results,
             basis,
+            rooted: rooted.unwrap_or(false),
             skipped,
             number: 0,
             batch: Vec::new(),
@@ -168,7 +171,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             self.ready(Done::Link { path: found.path, meta: found.meta });
             return Ok(());
         }
-        if let Some(entry) = self.unchanged(&found) {
+        if let Some(entry) = self.unchanged(&found)? {
             let identity = self.shop.seen(&found);
             self.ready(Done::Entry { entry: Box::new(entry), identity, changed: false });
             return Ok(());
@@ -206,11 +209,22 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         self.ready(Done::Entry { entry: Box::new(entry), identity: None, changed: false });
     }
 
-    /// The entry of a file that has not changed and whose content is still where it was.
-    fn unchanged(&mut self, found: &Found) -> Option<Entry> {
-        let entry = self.basis.as_mut()?.unchanged(found)?;
-        let there = entry.references().all(|reference| self.shop.writer.is_present(reference.pack));
-        there.then_some(entry)
+    /// The entry of a file that has not changed and whose content is still where it was. Without a root, only content
+    /// whose every pack is named here can be asked for.
+    fn unchanged(&mut self, found: &Found) -> Result<Option<Entry>, Error> {
+        let Some(entry) = self.basis.as_mut().and_then(|basis| basis.unchanged(found)) else {
+            return Ok(None);
+        };
+        let flat = !matches!(&entry.content, Content::Parts { depth, .. } if *depth > 0);
+        if !self.rooted && !flat {
+            return Ok(None);
+        }
+        for reference in entry.references() {
+            if !self.shop.writer.may_take_over(reference.pack, self.rooted)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(entry))
     }
 
     fn small(&mut self, found: Found) {

@@ -32,7 +32,7 @@ pub(super) fn run<'r>(
     writer: &Writer<'r>,
     cutter: &Cutter,
     source: Source,
-    basis: Option<Basis>,
+    basis: Option<(Basis, bool)>,
     recorder: Option<Recorder>,
     cores: usize,
 ) -> Result<Collected, Error> {
@@ -42,9 +42,10 @@ pub(super) fn run<'r>(
         .build()
         .map_err(|error| Error::Request(format!("cannot start {cores} threads: {error}")))?;
     let (results, units) = std::sync::mpsc::channel();
-    let check = match writer.style().reuse {
-        Reuse::Verified => Some(repo::Reader::new(repo)).transpose().unwrap_or(None),
-        Reuse::Trusted => None,
+    let known = match writer.style().reuse {
+        Reuse::Trusted => Belief::Trusted,
+        Reuse::Verified if repo.can_read() => Belief::Verified(Box::new(repo::Reader::new(repo)?)),
+        Reuse::Verified => Belief::None,
     };
     let shop = Workshop {
         writer,
@@ -52,7 +53,7 @@ pub(super) fn run<'r>(
         budget: Budget::new(work_bytes(cores)),
         workers: (0..cores).map(|_| Mutex::new(writer.worker(ContentKind::Data))).collect(),
         buffers: Mutex::default(),
-        check,
+        known,
         failure: Mutex::default(),
         failed: AtomicBool::new(false),
         world: repo.world(),
@@ -97,11 +98,21 @@ pub(super) struct Workshop<'w, 'r> {
     pub(super) budget: Budget,
     workers: Vec<Mutex<Worker<'w, 'r>>>,
     buffers: Mutex<Vec<Vec<u8>>>,
-    check: Option<repo::Reader<'r>>,
+    known: Belief<'r>,
     failure: Mutex<Option<Error>>,
     failed: AtomicBool,
     world: &'w World,
     start: Option<FileTime>,
+}
+
+/// What is done with chunks that were stored before this session.
+enum Belief<'r> {
+    /// They are used.
+    Trusted,
+    /// They are used after they were read back.
+    Verified(Box<repo::Reader<'r>>),
+    /// They are stored again, as this host cannot read.
+    None,
 }
 
 /// How a unit reaches the collector.
@@ -192,20 +203,22 @@ impl<'w, 'r> Workshop<'w, 'r> {
 
     /// Stores a chunk, or finds it; what a full backup finds was read back first.
     fn save(&self, worker: &mut Worker<'_, '_>, plain: &[u8]) -> Result<Reference, Error> {
-        let Some(reader) = &self.check else {
-            return Ok(worker.save(plain, &FrameSet::default())?);
+        let reader = match &self.known {
+            Belief::Trusted => return Ok(worker.save(plain, &FrameSet::default())?),
+            Belief::Verified(reader) => Some(reader),
+            Belief::None => None,
         };
         let chunk = self.writer.chunk_id(plain);
-        let known = match self.writer.find(&chunk)? {
-            Some(Known::Own(reference)) => return Ok(reference),
-            Some(Known::Known(reference)) if reader.chunk_itself(&reference).is_ok() => {
+        let lost = match (self.writer.find(&chunk)?, reader) {
+            (Some(Known::Own(reference)), _) => return Ok(reference),
+            (Some(Known::Known(reference)), Some(reader)) if reader.chunk_itself(&reference).is_ok() => {
                 return Ok(reference);
             }
-            Some(Known::Known(lost) | Known::Lost(lost)) => Some(lost),
-            None => None,
+            (Some(Known::Known(lost)), Some(_)) | (Some(Known::Lost(lost)), _) => Some(lost),
+            (Some(Known::Known(_)) | None, _) => None,
         };
         let instead = worker.store(chunk, plain, &FrameSet::default())?;
-        if let Some(lost) = known {
+        if let Some(lost) = lost {
             self.writer.substitute(lost, instead);
         }
         Ok(instead)
