@@ -9,11 +9,11 @@ use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use format::id::PointId;
-use format::meta::{FileTime, Kind};
+use format::meta::{FileTime, Kind, Meta};
 use format::tree::{Entry, decode_entry, encode_entry};
 use source::directory::Found;
 
-const MAGIC: &[u8; 16] = b"seawall basis 1\n";
+const MAGIC: &[u8; 16] = b"seawall basis 2\n";
 
 /// Longest record; an entry is at most a node long.
 const RECORD_BYTES_MAX: u32 = 1 << 20;
@@ -79,7 +79,9 @@ impl Basis {
         };
         let old = self.next.take_if(same)?;
         self.advance();
-        Some(Entry { path: old.entry.path, meta: found.meta.clone(), content: old.entry.content })
+        // A change of an attribute would have changed the ctime.
+        let meta = Meta { xattrs: old.entry.meta.xattrs, ..found.meta.clone() };
+        Some(Entry { path: old.entry.path, meta, content: old.entry.content })
     }
 
     fn advance(&mut self) {

@@ -6,6 +6,12 @@ use std::sync::{Condvar, Mutex};
 /// enough that four of them per core fit into the budget.
 pub(crate) const SEGMENT_BYTES: usize = 8 << 20;
 
+/// A file up to this length is read whole even if it has holes: asking where they are costs more than it saves.
+pub(crate) const SPARSE_BYTES_MIN: u64 = 64 << 10;
+
+/// Zeros of this length or more are not stored: a block of the file systems there are.
+pub(crate) const ZEROS_BYTES_MIN: usize = 4 << 10;
+
 /// Files in one batch of small files: enough that handing it over costs nothing beside opening them.
 pub(crate) const BATCH_FILES: usize = 64;
 

@@ -16,7 +16,7 @@ use format::path::TreePath;
 use format::tree::{Entry, Walk};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use repo::{PointRecord, Reader, Repo};
-use source::directory::{Existing, Ownership, Target};
+use source::directory::{Existing, FLAGS, Ownership, Target};
 use world::{Remedied, Remedy, Step};
 
 pub use plan::{Plan, plan};
@@ -78,6 +78,7 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
         target: &target,
         report: Report::default(),
         directories: Vec::new(),
+        flagged: Vec::new(),
         wanted: false,
     };
     run.walk(&pool, &request.point, &include)?;
@@ -86,6 +87,7 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
         return Err(Error::Request(format!("nothing in the point matches {globs}; nothing was restored")));
     }
     run.finish_directories();
+    run.set_flags();
     target.sync()?;
     run.report.time = repo.world().monotonic().saturating_sub(begun);
     Ok(run.report)
@@ -96,6 +98,8 @@ struct Run<'a, 'r> {
     target: &'a Target,
     report: Report,
     directories: Vec<(TreePath, Meta)>,
+    /// What takes no change once its flags are set.
+    flagged: Vec<(TreePath, Meta)>,
     /// Whether anything was asked for that is there.
     wanted: bool,
 }
@@ -156,6 +160,9 @@ impl Run<'_, '_> {
 
     fn place(&mut self, entry: Entry, window: &mut Window<'_, '_>) {
         let path = entry.path.clone();
+        if entry.meta.xattrs.iter().any(|(name, _)| &**name == FLAGS) {
+            self.flagged.push((path.clone(), entry.meta.clone()));
+        }
         let placed = match entry.meta.kind {
             Kind::Directory => {
                 let made = self.target.directory(&entry.path).map_err(Error::from);
@@ -193,7 +200,17 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Last of all, deepest first, because writing into a directory changes its time.
+    /// After all else, deepest first. What is not back is named already.
+    fn set_flags(&mut self) {
+        for (path, meta) in self.flagged.iter().rev() {
+            if !self.report.problems.iter().any(|problem| problem.path == *path) {
+                let shortfall = self.target.flags(path, meta);
+                self.report.shortfalls.extend(shortfall.map(|s| Problem::new(path, s)));
+            }
+        }
+    }
+
+    /// Deepest first, because writing into a directory changes its time.
     fn finish_directories(&mut self) {
         for (path, meta) in self.directories.iter().rev() {
             match self.target.metadata(path, meta) {

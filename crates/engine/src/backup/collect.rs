@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use format::fact::Sizes;
-use format::meta::{Kind, Meta};
+use format::meta::{Kind, Meta, Xattr};
 use format::pack::ContentKind;
 use format::path::TreePath;
 use format::reference::Reference;
@@ -26,8 +26,8 @@ use crate::error::{Error, Problem};
 pub(super) enum Unit {
     /// Entries in path order.
     Entries(Vec<Done>),
-    /// Chunks of a large file, in order; with the last of them, what else is known of the file.
-    Segment(Vec<Reference>, Option<FileEnd>),
+    /// Chunks and zeros of a large file, in order; with the last of them, what else is known of the file.
+    Segment(Vec<Part>, Option<FileEnd>),
     /// A part of a large file that could not be read, and whether it was the last part.
     Broken(Problem, bool),
 }
@@ -42,6 +42,8 @@ pub(super) enum Done {
         identity: Option<Seen>,
         /// Whether it changed while it was read.
         changed: bool,
+        /// What of it could not be read.
+        lacks: Option<Problem>,
     },
     /// A further name of a file: its content is that of the first.
     Link {
@@ -60,6 +62,7 @@ pub(super) struct FileEnd {
     pub(super) meta: Meta,
     pub(super) identity: Option<Seen>,
     pub(super) reader: Option<Arc<Reader>>,
+    pub(super) lacks: Option<Problem>,
 }
 
 /// What came of a run.
@@ -119,7 +122,7 @@ struct Collector<'w, 'r> {
     recorder: Option<Recorder>,
     file: ContentBuilder,
     broken: Option<Problem>,
-    links: HashMap<u64, (u64, Content)>,
+    links: HashMap<u64, (u64, Vec<Xattr>, Content)>,
     sizes: Sizes,
     problems: Vec<Problem>,
     changed: Vec<TreePath>,
@@ -142,15 +145,16 @@ impl Collector<'_, '_> {
 
     fn take_done(&mut self, done: Done) -> Result<(), Error> {
         match done {
-            Done::Entry { mut entry, identity, changed } => {
+            Done::Entry { mut entry, identity, changed, lacks } => {
+                lacks.into_iter().for_each(|problem| self.problem(problem));
                 entry.content = self.fitted(entry.content)?;
                 self.push(*entry, identity, changed)
             }
             Done::Link { path, meta } => {
                 let first = meta.link.and_then(|link| self.links.get(&link)).cloned();
                 match first {
-                    Some((size, content)) => {
-                        let meta = Meta { size, ..meta };
+                    Some((size, xattrs, content)) => {
+                        let meta = Meta { size, xattrs, ..meta };
                         self.push(Entry { path, meta, content }, None, false)
                     }
                     None => {
@@ -173,17 +177,17 @@ impl Collector<'_, '_> {
             fits => return Ok(fits),
         };
         let mut file = ContentBuilder::new();
-        for reference in parts.iter().filter_map(Part::reference) {
-            file.chunk(*reference, self.tree.nodes())?;
+        for part in parts {
+            add(&mut file, part, self.tree.nodes())?;
         }
         Ok(file.finish(self.tree.nodes())?.0)
     }
 
-    fn take_segment(&mut self, references: Vec<Reference>, end: Option<FileEnd>) -> Result<(), Error> {
+    fn take_segment(&mut self, parts: Vec<Part>, end: Option<FileEnd>) -> Result<(), Error> {
         if self.broken.is_none() {
-            let bytes: u64 = references.iter().map(|r| u64::from(r.length)).sum();
-            for reference in references {
-                self.file.chunk(reference, self.tree.nodes())?;
+            let bytes = parts.iter().map(Part::covers).sum();
+            for part in parts {
+                add(&mut self.file, part, self.tree.nodes())?;
             }
             self.repo.world().report(Step::Done { items: 0, bytes });
         }
@@ -214,6 +218,7 @@ impl Collector<'_, '_> {
                 return Ok(());
             }
         };
+        end.lacks.into_iter().for_each(|problem| self.problem(problem));
         let meta = Meta { size, ..end.meta };
         self.push(Entry { path: end.path, meta, content }, end.identity.filter(|_| !changed), changed)
     }
@@ -246,7 +251,7 @@ impl Collector<'_, '_> {
             identity.iter().for_each(|seen| recorder.push(&entry, seen));
         }
         if let Some(link) = entry.meta.link {
-            self.links.entry(link).or_insert((entry.meta.size, entry.content));
+            self.links.entry(link).or_insert((entry.meta.size, entry.meta.xattrs, entry.content));
         }
         Ok(())
     }
@@ -267,6 +272,14 @@ impl Collector<'_, '_> {
             paths: Vec::new(),
             recorder: self.recorder,
         })
+    }
+}
+
+fn add<N: format::tree::Nodes>(file: &mut ContentBuilder, part: Part, nodes: &mut N) -> Result<(), N::Error> {
+    match part {
+        Part::Chunk(reference) => file.chunk(reference, nodes),
+        Part::Zeros(length) => Ok(file.zeros(length)?),
+        Part::Node { .. } => unreachable!("content that was just read has no nodes yet"),
     }
 }
 

@@ -9,17 +9,17 @@ use format::fact::{PointKind, Sizes};
 use format::id::PointId;
 use format::meta::{FileTime, Kind, Meta};
 use format::path::TreePath;
-use format::tree::{Content, Entry, INLINE_BYTES_MAX};
+use format::tree::{Content, Entry, INLINE_BYTES_MAX, Part};
 use rayon::Scope;
-use source::directory::{Found, Item, Scan, Selection};
+use source::directory::{Found, Item, Reader, Scan, Selection, Stretch};
 use source::stream::Stream;
 use world::World;
 
 use super::Preview;
 use super::collect::{Done, FileEnd, Unit};
-use super::work::{Pending, Row, Ticket, Workshop, lock, read_segment};
+use super::work::{Ends, Pending, Place, Row, Ticket, Workshop, lock, read_segment};
 use crate::basis::{Basis, Places};
-use crate::budget::{BATCH_BYTES, BATCH_FILES, ENTRY_BYTES, READY_ENTRIES, SEGMENT_BYTES};
+use crate::budget::{BATCH_BYTES, BATCH_FILES, ENTRY_BYTES, READY_ENTRIES, SEGMENT_BYTES, SPARSE_BYTES_MIN};
 use crate::error::{Error, Problem};
 
 /// Where content comes from.
@@ -161,8 +161,9 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             found.path = self.root_for_one_file(&found.meta, paths)?;
         }
         if found.meta.kind != Kind::File {
+            let lacks = found.add_attributes().map(|error| Problem::new(&found.path, error));
             let entry = Entry { path: found.path, meta: found.meta, content: Content::None };
-            self.ready(Done::Entry { entry: Box::new(entry), identity: None, changed: false });
+            self.ready(Done::Entry { entry: Box::new(entry), identity: None, changed: false, lacks });
             return Ok(());
         }
         if let Some(link) = found.meta.link
@@ -173,10 +174,10 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         }
         if let Some(entry) = self.unchanged(&found)? {
             let identity = self.shop.seen(&found);
-            self.ready(Done::Entry { entry: Box::new(entry), identity, changed: false });
+            self.ready(Done::Entry { entry: Box::new(entry), identity, changed: false, lacks: None });
             return Ok(());
         }
-        if found.meta.size > SEGMENT_BYTES as u64 {
+        if found.meta.size > SEGMENT_BYTES as u64 || (found.sparse && found.meta.size > SPARSE_BYTES_MIN) {
             self.large(&found)
         } else {
             self.small(found)
@@ -206,7 +207,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             ..Meta::new(Kind::Directory)
         };
         let entry = Entry { path: TreePath::root(), meta, content: Content::None };
-        self.ready(Done::Entry { entry: Box::new(entry), identity: None, changed: false });
+        self.ready(Done::Entry { entry: Box::new(entry), identity: None, changed: false, lacks: None });
     }
 
     /// The entry of a file that has not changed and whose content is still where it was. Without a root, only content
@@ -277,23 +278,53 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             Ok(reader) => Arc::new(reader),
             Err(error) => return self.ready(Done::Problem(Problem::new(&found.path, error))),
         };
+        let mut meta = found.meta.clone();
+        let lacks = reader.add_attributes(&mut meta).map(|error| Problem::new(&found.path, error));
+        let identity = self.shop.seen(found);
+        let mut end =
+            Some(FileEnd { path: found.path.clone(), meta, identity, reader: Some(reader.clone()), lacks });
+        let stretches = if found.sparse { reader.stretches() } else { Vec::new() };
+        let whole = Stretch { offset: 0, length: found.meta.size, hole: false };
+        let last = stretches.len().saturating_sub(1);
+        let stretches = if stretches.is_empty() { vec![whole] } else { stretches };
+        for (number, stretch) in stretches.into_iter().enumerate() {
+            if self.shop.has_failed() {
+                return;
+            }
+            let end = if number == last { end.take() } else { None };
+            match stretch.hole {
+                true => self.ticket(0).send(Unit::Segment(vec![Part::Zeros(stretch.length)], end)),
+                false => self.stretch(&reader, &found.path, stretch, found.sparse, end),
+            }
+        }
+    }
+
+    /// Hands out the segments of a stretch of data. What was added to a file since it was listed belongs to its last
+    /// segment, but holes begin where they were seen.
+    fn stretch(
+        &mut self,
+        reader: &Arc<Reader>,
+        path: &TreePath,
+        stretch: Stretch,
+        exact: bool,
+        mut end: Option<FileEnd>,
+    ) {
         let row = Arc::new(Row::default());
-        let last = found.meta.size.saturating_sub(1) / SEGMENT_BYTES as u64;
+        let last = stretch.length.saturating_sub(1) / SEGMENT_BYTES as u64;
         for index in 0..=last {
             if self.shop.has_failed() {
                 return;
             }
+            let from = index.saturating_mul(SEGMENT_BYTES as u64);
+            let left = if exact { stretch.length.saturating_sub(from) } else { u64::MAX };
+            let length = usize::try_from(left).unwrap_or(SEGMENT_BYTES).min(SEGMENT_BYTES);
+            let place = Place { offset: stretch.offset.saturating_add(from), length };
+            let ends = if index == last { Ends::Row(end.take()) } else { Ends::Not };
             let ticket = self.segment_ticket();
-            let end = (index == last).then(|| FileEnd {
-                path: found.path.clone(),
-                meta: found.meta.clone(),
-                identity: self.shop.seen(found),
-                reader: Some(reader.clone()),
-            });
-            let (shop, row, reader, path) = (self.shop, row.clone(), reader.clone(), found.path.clone());
+            let (shop, row, reader, path) = (self.shop, row.clone(), reader.clone(), path.clone());
             self.scope.spawn(move |scope| {
-                let filled = read_segment(&reader, &path, index, shop.headroom(), shop.buffer());
-                shop.segment(row, index, filled, (end, ticket), scope);
+                let filled = read_segment(&reader, &path, place, shop.headroom(), shop.buffer());
+                shop.segment(row, index, filled, (ends, ticket), scope);
             });
         }
     }
@@ -316,7 +347,12 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
                 let data = current.get(self.shop.headroom()..).unwrap_or_default();
                 if index == 0 && data.len() <= INLINE_BYTES_MAX {
                     let entry = Entry { path, meta, content: Content::Inline(data.into()) };
-                    self.ready(Done::Entry { entry: Box::new(entry), identity: None, changed: false });
+                    self.ready(Done::Entry {
+                        entry: Box::new(entry),
+                        identity: None,
+                        changed: false,
+                        lacks: None,
+                    });
                     return Ok(());
                 }
                 let end = end.map(|end| FileEnd { meta, ..end });
@@ -341,11 +377,12 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
     }
 
     fn stream_end(&self, path: &TreePath) -> FileEnd {
-        FileEnd { path: path.clone(), meta: Meta::new(Kind::File), identity: None, reader: None }
+        FileEnd { path: path.clone(), meta: Meta::new(Kind::File), identity: None, reader: None, lacks: None }
     }
 
     fn hand_on(&mut self, row: Arc<Row>, index: u64, buffer: Vec<u8>, end: Option<FileEnd>) {
         let (ticket, shop) = (self.segment_ticket(), self.shop);
-        self.scope.spawn(move |scope| shop.segment(row, index, Ok(buffer), (end, ticket), scope));
+        let ends = end.map_or(Ends::Not, |end| Ends::Row(Some(end)));
+        self.scope.spawn(move |scope| shop.segment(row, index, Ok(buffer), (ends, ticket), scope));
     }
 }

@@ -23,7 +23,7 @@ use world::World;
 use super::collect::{self, Collected, Done, FileEnd, Unit};
 use super::feed::{Feed, Source};
 use crate::basis::{Basis, Recorder, Seen};
-use crate::budget::{Budget, SEGMENT_BYTES, work_bytes};
+use crate::budget::{Budget, SEGMENT_BYTES, ZEROS_BYTES_MIN, work_bytes};
 use crate::error::{Error, Problem};
 
 /// Runs the whole pipeline: this thread walks, a pool of `cores` works, one thread collects.
@@ -165,19 +165,27 @@ impl<'w, 'r> Workshop<'w, 'r> {
 
     fn small_file(&self, found: Found, buffer: &mut Vec<u8>) -> Result<Done, Error> {
         buffer.clear();
-        let mut read = || -> Result<bool, source::Error> {
+        let mut meta = found.meta.clone();
+        let mut read = || -> Result<(bool, Option<source::Error>), source::Error> {
             let reader = found.open()?;
             reader.read_all_small(SEGMENT_BYTES, buffer)?;
-            reader.changed()
+            let lacks = reader.add_attributes(&mut meta);
+            Ok((reader.changed()?, lacks))
         };
-        let changed = match read() {
-            Ok(changed) => changed,
+        let (changed, lacks) = match read() {
+            Ok(done) => done,
             Err(error) => return Ok(Done::Problem(Problem::new(&found.path, error))),
         };
-        let identity = self.seen(&found).filter(|_| !changed);
+        let lacks = lacks.map(|error| Problem::new(&found.path, error));
+        let identity = self.seen(&found).filter(|_| !changed && lacks.is_none());
         let content = self.content(buffer)?;
-        let meta = format::meta::Meta { size: buffer.len() as u64, ..found.meta };
-        Ok(Done::Entry { entry: Box::new(Entry { path: found.path, meta, content }), identity, changed })
+        meta.size = buffer.len() as u64;
+        Ok(Done::Entry {
+            entry: Box::new(Entry { path: found.path, meta, content }),
+            identity,
+            changed,
+            lacks,
+        })
     }
 
     /// By which the file is known again; streams are not.
@@ -195,10 +203,18 @@ impl<'w, 'r> Workshop<'w, 'r> {
         let mut worker = self.worker();
         while let Some(length) = self.cutter.next_cut(rest, More::EndsHere) {
             let (chunk, after) = rest.split_at(length);
-            parts.push(Part::Chunk(self.save(&mut worker, chunk)?));
+            push(&mut parts, self.part(&mut worker, chunk)?);
             rest = after;
         }
         Ok(Content::Parts { depth: 0, parts })
+    }
+
+    /// Stores a chunk; zeros are stored nowhere.
+    fn part(&self, worker: &mut Worker<'_, '_>, plain: &[u8]) -> Result<Part, Error> {
+        if plain.len() >= ZEROS_BYTES_MIN && plain.iter().all(|byte| *byte == 0) {
+            return Ok(Part::Zeros(plain.len() as u64));
+        }
+        self.save(worker, plain).map(Part::Chunk)
     }
 
     /// Stores a chunk, or finds it; what a full backup finds was read back first.
@@ -251,7 +267,7 @@ impl<'w, 'r> Workshop<'w, 'r> {
         row: Arc<Row>,
         index: u64,
         filled: Result<Vec<u8>, Problem>,
-        (end, ticket): (Option<FileEnd>, Ticket),
+        (ends, ticket): (Ends, Ticket),
         scope: &Scope<'s>,
     ) where
         'w: 's,
@@ -259,7 +275,7 @@ impl<'w, 'r> Workshop<'w, 'r> {
     {
         let piece = match filled {
             Ok(buffer) => {
-                let more = if end.is_some() { More::EndsHere } else { More::GoesOn };
+                let more = if matches!(ends, Ends::Row(_)) { More::EndsHere } else { More::GoesOn };
                 let start = index.saturating_mul(SEGMENT_BYTES as u64);
                 let data = buffer.get(self.headroom()..).unwrap_or_default();
                 let segment = self.cutter.cut_segment(start, data, more);
@@ -268,6 +284,7 @@ impl<'w, 'r> Workshop<'w, 'r> {
             Err(problem) => Err(problem),
         };
         let mut stitch = lock(&row.stitch);
+        let end = if let Ends::Row(end) = ends { end } else { None };
         stitch.waiting.insert(index, Piece { piece, end, ticket });
         while let Some(piece) = stitch.take_next() {
             self.stitch(&mut stitch, piece, scope);
@@ -305,8 +322,7 @@ impl<'w, 'r> Workshop<'w, 'r> {
         let last = cuts.last().copied().unwrap_or(0);
         stitch.carry.clear();
         stitch.carry.extend_from_slice(data.get(last..).unwrap_or_default());
-        let last_of_file = end.is_some();
-        scope.spawn(move |_| self.store_segment(buffer, start, &cuts, end, ticket, last_of_file));
+        scope.spawn(move |_| self.store_segment(buffer, start, &cuts, end, ticket));
     }
 
     fn store_segment(
@@ -316,9 +332,8 @@ impl<'w, 'r> Workshop<'w, 'r> {
         cuts: &[usize],
         end: Option<FileEnd>,
         ticket: Ticket,
-        last: bool,
     ) {
-        let mut references = Vec::with_capacity(cuts.len());
+        let mut parts = Vec::with_capacity(cuts.len());
         let mut from = start;
         for cut in cuts {
             let to = start.saturating_add(*cut);
@@ -326,9 +341,9 @@ impl<'w, 'r> Workshop<'w, 'r> {
             if self.has_failed() {
                 break;
             }
-            let saved = self.save(&mut self.worker(), chunk);
+            let saved = self.part(&mut self.worker(), chunk);
             match saved {
-                Ok(reference) => references.push(reference),
+                Ok(part) => parts.push(part),
                 Err(error) => {
                     self.fail(error);
                     break;
@@ -337,12 +352,34 @@ impl<'w, 'r> Workshop<'w, 'r> {
             from = to;
         }
         self.give_back(buffer);
-        debug_assert_eq!(last, end.is_some(), "the last segment carries the end of its file");
-        ticket.send(Unit::Segment(references, end));
+        ticket.send(Unit::Segment(parts, end));
     }
 }
 
-/// The segments of one large file, as they come.
+/// Adds a part; zeros that touch are one.
+fn push(parts: &mut Vec<Part>, part: Part) {
+    match (parts.last_mut(), part) {
+        (Some(Part::Zeros(length)), Part::Zeros(more)) => *length = length.saturating_add(more),
+        _ => parts.push(part),
+    }
+}
+
+/// Whether a segment is the last of its row, and what ends with it.
+pub(super) enum Ends {
+    /// More segments follow.
+    Not,
+    /// The row ends, and with it the file whose end this is.
+    Row(Option<FileEnd>),
+}
+
+/// Where a segment lies in its file.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) offset: u64,
+    pub(super) length: usize,
+}
+
+/// The segments of one row, a stretch of a large file that is cut as one, as they come.
 #[derive(Default)]
 pub(super) struct Row {
     stitch: Mutex<Stitch>,
@@ -373,14 +410,13 @@ struct Piece {
 pub(super) fn read_segment(
     reader: &Reader,
     path: &TreePath,
-    index: u64,
+    place: Place,
     headroom: usize,
     mut buffer: Vec<u8>,
 ) -> Result<Vec<u8>, Problem> {
-    buffer.resize(headroom.saturating_add(SEGMENT_BYTES), 0);
-    let offset = index.saturating_mul(SEGMENT_BYTES as u64);
+    buffer.resize(headroom.saturating_add(place.length), 0);
     let room = buffer.get_mut(headroom..).unwrap_or_default();
-    match reader.read_at(offset, room) {
+    match reader.read_at(place.offset, room) {
         Ok(read) => {
             buffer.truncate(headroom.saturating_add(read));
             Ok(buffer)

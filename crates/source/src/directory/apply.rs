@@ -19,12 +19,13 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::attributes::{Dresser, Shortfall, Subject};
+use super::attributes::{Attribute, Dresser, Shortfall, Subject, reason};
 use super::beneath::{At, Beneath, Way};
 use super::listing::{Buffer, Listing};
 use super::roots::shown;
 use super::sink::{FileSink, Parked};
 use super::status::Status;
+use super::xattrs::{DEFAULT_ACL, FLAGS, Holder, set_flags};
 use crate::accounts::Accounts;
 use crate::error::Error;
 
@@ -81,7 +82,9 @@ impl Target {
                 return Err(Error::TargetNotEmpty { path: shown(dir) });
             }
         }
-        let dresser = Dresser { accounts: Accounts::of_this_machine(), numeric_ids: ownership.numeric_ids };
+        let inherits = Holder::Open(root.as_fd()).value(DEFAULT_ACL).is_ok();
+        let (accounts, numeric_ids) = (Accounts::of_this_machine(), ownership.numeric_ids);
+        let dresser = Dresser { accounts, numeric_ids, inherits };
         let inside = Inside { place: dir.to_owned(), beneath: Beneath::new(root, way), dresser };
         Ok(Target { inside: Arc::new(inside), existing })
     }
@@ -172,6 +175,21 @@ impl Target {
             }
         };
         set().map_err(|errno| self.inside.trouble("set the metadata of", path, errno))
+    }
+
+    /// Sets the flags that `meta` has for the file or directory at `path`, if any. Must come after all else, deepest first:
+    /// what is immutable takes no change, and no name.
+    pub fn flags(&self, path: &TreePath, meta: &Meta) -> Option<Shortfall> {
+        let letters = meta.xattrs.iter().find(|(name, _)| &**name == FLAGS).map(|(_, letters)| letters)?;
+        let set = || match path.is_root() {
+            true => set_flags(self.inside.beneath.root(), letters),
+            false => {
+                let file = self.inside.beneath.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+                set_flags(file.as_fd(), letters)
+            }
+        };
+        let why = reason(set().err()?);
+        Some(Shortfall { path: path.clone(), what: Attribute::Flags, why })
     }
 
     /// Waits until all that was written is on disk; an error that the disk kept to itself so far comes out

@@ -1,10 +1,12 @@
-//! Owner, mode and times of what was written back, in this order: changing the owner clears setuid and
-//! setgid, so the mode comes after it, and nothing may touch the content after the times.
+//! Owner, mode, extended attributes and times of what was written back, in this order: changing the owner clears setuid,
+//! setgid and capabilities, so they come after it; access lists come after the mode, which would change them, and users'
+//! attributes before it, which may forbid them; nothing may touch the content after the times. Flags come last of all,
+//! when nothing is written any more: see [`super::Target::flags`].
 //!
 //! What this process may not set, or the file system cannot keep, is answered as a [`Shortfall`]; the rest is
 //! set. A setuid or setgid bit is not given to a file whose owner or group could not be given back.
 
-use format::meta::{FileTime, Kind, Meta};
+use format::meta::{FileTime, Kind, Meta, Xattr};
 use format::path::TreePath;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs::{
@@ -14,7 +16,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::status::Status;
+use super::xattrs::{FLAGS, Holder};
 use crate::accounts::Accounts;
+use crate::error::printable;
 
 /// Something of a file that could not be given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ impl std::fmt::Display for Shortfall {
             Attribute::Group => "group",
             Attribute::Mode => "mode",
             Attribute::Mtime => "time",
+            Attribute::Extended => "extended attribute",
+            Attribute::Flags => "flags (immutable, append-only, no-dump)",
         };
         write!(f, "its {what} could not be set: {}", self.why)
     }
@@ -50,6 +56,10 @@ pub enum Attribute {
     Mode,
     /// The time of the last change of content.
     Mtime,
+    /// An extended attribute: an access list, a capability, a user's own.
+    Extended,
+    /// Immutable, append-only, no-dump.
+    Flags,
 }
 
 /// What attributes are set on.
@@ -64,6 +74,8 @@ pub(super) enum Subject<'a> {
 pub(super) struct Dresser {
     pub(super) accounts: Accounts,
     pub(super) numeric_ids: bool,
+    /// Whether what is made here inherits an access list that it may not have had.
+    pub(super) inherits: bool,
 }
 
 impl Dresser {
@@ -72,9 +84,19 @@ impl Dresser {
         let mut shortfalls = Vec::new();
         let mut miss = |what, why: String| shortfalls.push(Shortfall { path: path.clone(), what, why });
         let lost = self.give_owner(subject, meta, &mut miss);
+        if self.inherits {
+            subject.holder().remove_inherited_acls();
+        }
+        let (own, rest): (Vec<&Xattr>, Vec<&Xattr>) = meta
+            .xattrs
+            .iter()
+            .filter(|(name, _)| &**name != FLAGS)
+            .partition(|(name, _)| name.starts_with(b"user."));
+        give_attributes(subject, &own, &mut miss);
         if meta.kind != Kind::Symlink {
             give_mode(subject, meta, lost, &mut miss);
         }
+        give_attributes(subject, &rest, &mut miss);
         if let Err(why) = give_mtime(subject, meta.mtime) {
             miss(Attribute::Mtime, why);
         }
@@ -117,6 +139,14 @@ impl Dresser {
     }
 }
 
+fn give_attributes(subject: &Subject<'_>, xattrs: &[&Xattr], miss: &mut impl FnMut(Attribute, String)) {
+    for (name, value) in xattrs {
+        if let Err(errno) = subject.holder().set(name, value) {
+            miss(Attribute::Extended, format!("{}: {}", printable(name), reason(errno)));
+        }
+    }
+}
+
 fn give_mode(subject: &Subject<'_>, meta: &Meta, lost: u32, miss: &mut impl FnMut(Attribute, String)) {
     let withheld = meta.mode & lost;
     if withheld != 0 {
@@ -142,6 +172,13 @@ fn give_mtime(subject: &Subject<'_>, mtime: FileTime) -> Result<(), String> {
 }
 
 impl Subject<'_> {
+    fn holder(&self) -> Holder<'_> {
+        match self {
+            Subject::Open(file) => Holder::Open(*file),
+            Subject::Named(at, name) => Holder::Named(*at, name),
+        }
+    }
+
     fn chown(&self, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
         // The highest number means "leave as it is" to the call.
         let (uid, gid) = (checked(uid)?.map(Uid::from_raw), checked(gid)?.map(Gid::from_raw));
@@ -187,6 +224,6 @@ fn checked(id: Option<u32>) -> Result<Option<u32>, Errno> {
     if id == Some(u32::MAX) { Err(Errno::INVAL) } else { Ok(id) }
 }
 
-fn reason(errno: Errno) -> String {
+pub(super) fn reason(errno: Errno) -> String {
     std::io::Error::from(errno).to_string()
 }

@@ -1,16 +1,18 @@
 //! One entry of a scan, and its content: only what was listed is read, and a change under the reading hand is
 //! told.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use format::meta::{FileTime, Kind, Meta};
+use format::meta::{FileTime, Kind, Meta, Xattr};
 use format::path::TreePath;
-use rustix::fd::OwnedFd;
-use rustix::fs::OFlags;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{OFlags, SeekFrom, seek};
 use rustix::io::{Errno, pread};
 
 use super::folder::{Folder, Scope, open_quietly};
 use super::status::Status;
+use super::xattrs::Holder;
 use crate::error::Error;
 use crate::time::nanoseconds;
 
@@ -27,7 +29,20 @@ pub struct Found {
     pub meta: Meta,
     /// What tells whether it is still the same, on this machine only.
     pub identity: Identity,
+    /// Whether there may be holes in its content.
+    pub sparse: bool,
     pub(super) folder: Arc<Folder>,
+}
+
+/// A stretch of a file that its file system keeps, or a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Where it begins.
+    pub offset: u64,
+    /// How long it is.
+    pub length: u64,
+    /// Whether nothing but zeros is there, and no room is taken.
+    pub hole: bool,
 }
 
 /// What a machine knows of a file beside what is kept; comparing it tells changes apart.
@@ -64,6 +79,25 @@ impl Found {
         Ok(Reader { file, listed, path: self.path.clone(), scope })
     }
 
+    /// Reads the extended attributes of what is no regular file; files have theirs from [`Reader::attributes`]. Adds them
+    /// to [`Found::meta`], and answers the first that could not be read.
+    pub fn add_attributes(&mut self) -> Option<Error> {
+        let root_name = self.folder.scope.root_name.as_deref();
+        let trouble = |errno| self.folder.scope.trouble("read the attributes of", &self.path, errno);
+        let descriptor = match self.folder.descriptor() {
+            Ok(descriptor) => descriptor,
+            Err(errno) => return Some(trouble(errno)),
+        };
+        let holder = match self.path.name().or(root_name) {
+            Some(name) => Holder::Named(descriptor.as_fd(), name),
+            None => Holder::Open(descriptor.as_fd()),
+        };
+        let (found, missed) = holder.all();
+        let missed = missed.map(trouble);
+        add(&mut self.meta, found);
+        missed
+    }
+
     /// The name as a person finds it on this machine, printable.
     pub fn shown(&self) -> String {
         self.folder.scope.shown(&self.path)
@@ -80,6 +114,18 @@ impl Found {
         let same = status.inode() == (self.identity.device, self.identity.inode);
         if same && status.kind() == Some(Kind::File) { Ok(file) } else { Err(Errno::STALE) }
     }
+}
+
+fn push(stretches: &mut Vec<Stretch>, range: Range<u64>, hole: bool) {
+    if range.end > range.start {
+        stretches.push(Stretch { offset: range.start, length: range.end - range.start, hole });
+    }
+}
+
+/// Adds attributes in the order of their names.
+fn add(meta: &mut Meta, found: Vec<Xattr>) {
+    meta.xattrs.extend(found);
+    meta.xattrs.sort();
 }
 
 impl std::fmt::Debug for Found {
@@ -143,6 +189,35 @@ impl Reader {
     pub fn changed(&self) -> Result<bool, Error> {
         let now = Status::of_open(&self.file).map_err(|errno| self.trouble(errno))?;
         Ok((now.size(), now.mtime(), now.ctime()) != self.listed)
+    }
+
+    /// Reads the extended attributes, adds them to `meta`, and answers the first that could not be read.
+    pub fn add_attributes(&self, meta: &mut Meta) -> Option<Error> {
+        let (found, missed) = Holder::Open(self.file.as_fd()).all();
+        add(meta, found);
+        missed.map(|errno| self.scope.trouble("read the attributes of", &self.path, errno))
+    }
+
+    /// Where the file system keeps data and where there are holes, up to the length that was listed. A file system that
+    /// cannot tell says that all is data.
+    pub fn stretches(&self) -> Vec<Stretch> {
+        let (size, mut stretches, mut at) = (self.listed.0, Vec::new(), 0);
+        while at < size {
+            let data = match seek(&self.file, SeekFrom::Data(at)) {
+                Ok(data) => data.clamp(at, size),
+                // Behind the last data there is a hole up to the end.
+                Err(Errno::NXIO) => size,
+                Err(_) => at,
+            };
+            push(&mut stretches, at..data, true);
+            let hole = match seek(&self.file, SeekFrom::Hole(data)) {
+                Ok(hole) if hole > data => hole.min(size),
+                _ => size,
+            };
+            push(&mut stretches, data..hole, false);
+            at = hole;
+        }
+        stretches
     }
 
     fn read_some(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Error> {

@@ -15,13 +15,15 @@ mod roots;
 mod scan;
 mod sink;
 mod status;
+mod xattrs;
 
 pub use apply::{Existing, Ownership, Target};
 pub use attributes::{Attribute, Shortfall};
 pub use excludes::Excludes;
-pub use found::{Found, Identity, Reader};
+pub use found::{Found, Identity, Reader, Stretch};
 pub use scan::{Item, Problem, Reason, Scan, Selection, Skipped, scan};
 pub use sink::{FileSink, Parked};
+pub use xattrs::FLAGS;
 
 #[cfg(test)]
 mod tests;

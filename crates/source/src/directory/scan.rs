@@ -21,6 +21,7 @@ use super::found::{Found, Identity};
 use super::listing::{Buffer, Listing};
 use super::roots::{Branch, root_error, shown};
 use super::status::Status;
+use super::xattrs;
 use crate::accounts::Accounts;
 use crate::error::{Error, printable};
 use crate::time::file_time;
@@ -332,7 +333,7 @@ impl Scan {
             Ok(meta) => {
                 let (device, inode) = status.inode();
                 let identity = Identity { inode, ctime: status.ctime(), device, links: status.links() };
-                Item::Entry(Found { path, meta, identity, folder })
+                Item::Entry(Found { path, meta, identity, folder, sparse: status.is_sparse() })
             }
             Err(errno) => Item::Problem(self.problem("read the link", path, errno)),
         }
@@ -347,6 +348,7 @@ impl Scan {
             user: self.accounts.users.name(status.uid()),
             group: self.accounts.groups.name(status.gid()),
             mtime: status.mtime(),
+            xattrs: xattrs::flags(status.attributes()).into_iter().collect(),
             ..Meta::new(kind)
         };
         meta.link = self.links.group(status, path);

@@ -2,7 +2,7 @@
 
 use format::meta::{FileTime, Kind};
 use rustix::fd::AsFd;
-use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, StatxTimestamp, makedev, statx};
+use rustix::fs::{AtFlags, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, makedev, statx};
 use rustix::io::Errno;
 
 /// One answer of `statx`.
@@ -63,6 +63,16 @@ impl Status {
         time(self.0.stx_ctime)
     }
 
+    /// Whether it takes less room than it is long, so that there may be holes in it.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.0.stx_blocks.saturating_mul(512) < self.0.stx_size
+    }
+
+    /// What the system says of it beside its times and numbers.
+    pub(super) fn attributes(&self) -> StatxAttributes {
+        self.0.stx_attributes
+    }
+
     /// The device it is, for devices.
     pub(super) fn device(&self) -> u64 {
         makedev(self.0.stx_rdev_major, self.0.stx_rdev_minor)
@@ -75,7 +85,7 @@ impl Status {
 }
 
 fn wanted() -> StatxFlags {
-    StatxFlags::BASIC_STATS.difference(StatxFlags::ATIME | StatxFlags::BLOCKS)
+    StatxFlags::BASIC_STATS.difference(StatxFlags::ATIME)
 }
 
 fn time(stamp: StatxTimestamp) -> FileTime {
