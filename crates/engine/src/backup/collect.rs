@@ -27,7 +27,7 @@ pub(super) enum Unit {
     /// Entries in path order.
     Entries(Vec<Done>),
     /// Chunks and zeros of a large file, in order; with the last of them, what else is known of the file.
-    Segment(Vec<Part>, Option<FileEnd>),
+    Segment(Vec<Part>, Option<Box<FileEnd>>),
     /// A part of a large file that could not be read, and whether it was the last part.
     Broken(Problem, bool),
 }
@@ -183,7 +183,7 @@ impl Collector<'_, '_> {
         Ok(file.finish(self.tree.nodes())?.0)
     }
 
-    fn take_segment(&mut self, parts: Vec<Part>, end: Option<FileEnd>) -> Result<(), Error> {
+    fn take_segment(&mut self, parts: Vec<Part>, end: Option<Box<FileEnd>>) -> Result<(), Error> {
         if self.broken.is_none() {
             let bytes = parts.iter().map(Part::covers).sum();
             for part in parts {
@@ -197,7 +197,7 @@ impl Collector<'_, '_> {
                 self.end_broken();
                 Ok(())
             }
-            Some(end) => self.end_file(end),
+            Some(end) => self.end_file(*end),
         }
     }
 

@@ -281,8 +281,13 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         let mut meta = found.meta.clone();
         let lacks = reader.add_attributes(&mut meta).map(|error| Problem::new(&found.path, error));
         let identity = self.shop.seen(found);
-        let mut end =
-            Some(FileEnd { path: found.path.clone(), meta, identity, reader: Some(reader.clone()), lacks });
+        let mut end = Some(Box::new(FileEnd {
+            path: found.path.clone(),
+            meta,
+            identity,
+            reader: Some(reader.clone()),
+            lacks,
+        }));
         let stretches = if found.sparse { reader.stretches() } else { Vec::new() };
         let whole = Stretch { offset: 0, length: found.meta.size, hole: false };
         let last = stretches.len().saturating_sub(1);
@@ -307,7 +312,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         path: &TreePath,
         stretch: Stretch,
         exact: bool,
-        mut end: Option<FileEnd>,
+        mut end: Option<Box<FileEnd>>,
     ) {
         let row = Arc::new(Row::default());
         let last = stretch.length.saturating_sub(1) / SEGMENT_BYTES as u64;
@@ -340,7 +345,6 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             let full = current.len() >= self.shop.headroom().saturating_add(SEGMENT_BYTES);
             let next = if full { self.fill(&mut stream)? } else { Vec::new() };
             let last = !full || next.len() <= self.shop.headroom();
-            let end = if last { Some(self.stream_end(&path)) } else { None };
             if last {
                 // The command's exit status decides before the last piece is handed on.
                 let meta = stream.finish()?;
@@ -355,11 +359,11 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
                     });
                     return Ok(());
                 }
-                let end = end.map(|end| FileEnd { meta, ..end });
-                self.hand_on(row, index, current, end);
+                let end = FileEnd { path, meta, identity: None, reader: None, lacks: None };
+                self.hand_on(row, index, current, Some(Box::new(end)));
                 return Ok(());
             }
-            self.hand_on(row.clone(), index, std::mem::replace(&mut current, next), end);
+            self.hand_on(row.clone(), index, std::mem::replace(&mut current, next), None);
             index += 1;
             if self.shop.has_failed() {
                 return Ok(());
@@ -376,11 +380,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         Ok(buffer)
     }
 
-    fn stream_end(&self, path: &TreePath) -> FileEnd {
-        FileEnd { path: path.clone(), meta: Meta::new(Kind::File), identity: None, reader: None, lacks: None }
-    }
-
-    fn hand_on(&mut self, row: Arc<Row>, index: u64, buffer: Vec<u8>, end: Option<FileEnd>) {
+    fn hand_on(&mut self, row: Arc<Row>, index: u64, buffer: Vec<u8>, end: Option<Box<FileEnd>>) {
         let (ticket, shop) = (self.segment_ticket(), self.shop);
         let ends = end.map_or(Ends::Not, |end| Ends::Row(Some(end)));
         self.scope.spawn(move |scope| shop.segment(row, index, Ok(buffer), (ends, ticket), scope));

@@ -330,7 +330,7 @@ impl<'w, 'r> Workshop<'w, 'r> {
         buffer: Vec<u8>,
         start: usize,
         cuts: &[usize],
-        end: Option<FileEnd>,
+        end: Option<Box<FileEnd>>,
         ticket: Ticket,
     ) {
         let mut parts = Vec::with_capacity(cuts.len());
@@ -369,7 +369,7 @@ pub(super) enum Ends {
     /// More segments follow.
     Not,
     /// The row ends, and with it the file whose end this is.
-    Row(Option<FileEnd>),
+    Row(Option<Box<FileEnd>>),
 }
 
 /// Where a segment lies in its file.
@@ -402,7 +402,7 @@ impl Stitch {
 
 struct Piece {
     piece: Result<(Vec<u8>, Segment), Problem>,
-    end: Option<FileEnd>,
+    end: Option<Box<FileEnd>>,
     ticket: Ticket,
 }
 
