@@ -12,6 +12,7 @@ use world::World;
 
 use crate::args::Global;
 use crate::error::Error;
+use crate::interrupt;
 use crate::out::Out;
 use crate::progress::Watcher;
 use crate::secret;
@@ -46,6 +47,11 @@ impl Context {
         let watcher = Arc::new(Watcher::new(out));
         let world = World::real().watched_by(watcher.clone());
         Context { out, world, global, environment: Environment::of_process(), watcher }
+    }
+
+    /// From now on, Ctrl-C ends the program with a message and the exit code for that.
+    pub(crate) fn watch_for_interrupt(&self) {
+        interrupt::watch(self.out, self.watcher.clone());
     }
 
     /// Ends what a person watches; what follows is the result.
@@ -104,7 +110,9 @@ impl Context {
         let label = format!("{} of {}", held.name(), host());
         let state = self.state()?;
         let opening = self.opening(io, &state, held.opens())?;
-        let repo = Repo::create(opening, &lock, &label, chunk_sizes())?;
+        let place = opening.io.place();
+        let repo =
+            Repo::create(opening, &lock, &label, chunk_sizes()).map_err(|error| raced(error, &place))?;
         self.tell_notices(&repo);
         Ok(Made { repo, key_file })
     }
@@ -158,6 +166,16 @@ impl Context {
 
     fn tell_notices(&self, repo: &Repo) {
         repo.notices().iter().for_each(|notice| self.out.note(notice));
+    }
+}
+
+/// Nothing was there a moment ago, so whoever stored the first object meanwhile was faster.
+fn raced(error: repo::Error, place: &str) -> repo::Error {
+    match error {
+        repo::Error::Storage(storage::Error::Exists { .. }) => {
+            repo::Error::Raced(format!("somebody else made a repository in {place} just now"))
+        }
+        error => error,
     }
 }
 

@@ -17,7 +17,12 @@ pub(crate) fn of(error: &Error, flags: &str) -> Option<String> {
         Error::NoTerminal => {
             Some("put the passphrase into a file and name it with --passphrase-file".to_owned())
         }
-        Error::Request(_) | Error::Interrupted | Error::Local { .. } | Error::Output(_) => None,
+        Error::Interrupted => Some(
+            "what is stored is whole: run the same command again; a restore into an empty directory, or with --existing \
+             replace"
+                .to_owned(),
+        ),
+        Error::Request(_) | Error::Local { .. } | Error::Output(_) => None,
     }
 }
 
@@ -79,6 +84,11 @@ fn of_source(error: &source::Error) -> Option<String> {
             "name an empty directory, or let what is restored take the place of what is there: --existing replace"
         }
         E::NoRoots => "name what to keep: `seawall backup PATH`",
+        E::Root { .. } => "correct the path, or run as a user who may read it",
+        E::Target { .. } => "name a directory that is there or can be made, and that you may write into",
+        E::System { why, .. } if is_full(why) => {
+            "make space, then run it again; a restore into an empty directory, or with --existing replace"
+        }
         E::BehindLink { .. } => "name the path that the link leads to",
         E::CommandFailed { .. } => "run the command alone to see why it fails",
         _ => return None,
@@ -90,13 +100,26 @@ fn of_storage(error: &storage::Error) -> Option<String> {
     use storage::Error as E;
     let hint = match error {
         E::NoPlace { .. } => "make the bucket or folder first, or correct --repo",
+        E::Denied { act, .. } if is_local(act) => {
+            "run it as the user who owns that folder, or let this one write there"
+        }
         E::Denied { .. } => "check the credentials in the environment or profile, and what they allow",
+        E::Exists { .. } => "look at what is stored there; --repo names another place",
         E::Unavailable { .. } => "try again later",
         E::Full { .. } => "make space, then run the same command again: what was stored is found and used",
         E::GaveUp { source, .. } => return of_storage(source),
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+fn is_local(act: &storage::Act) -> bool {
+    act.place.to_string().starts_with('/')
+}
+
+fn is_full(why: &std::io::Error) -> bool {
+    use std::io::ErrorKind as K;
+    matches!(why.kind(), K::StorageFull | K::QuotaExceeded)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod args;
 mod context;
 mod error;
 mod hint;
+mod interrupt;
 mod out;
 mod progress;
 mod secret;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Err(error) => return misread(&error),
     };
     let context = Context::new(cli.global);
+    context.watch_for_interrupt();
     let result = cli.verb.run(&context);
     context.finish();
     match result {
