@@ -14,6 +14,8 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::s3::Server;
+
 /// The program, built from these sources with the profile of the running test.
 ///
 /// # Panics
@@ -43,6 +45,8 @@ fn build() -> PathBuf {
 /// A machine that runs the program; gone when dropped.
 pub struct Machine {
     dir: TempDir,
+    /// Variables that are set beside the usual ones, or instead of them.
+    variables: Vec<(String, String)>,
 }
 
 impl Default for Machine {
@@ -62,7 +66,20 @@ impl Machine {
         for name in ["home", "state"] {
             std::fs::create_dir(dir.path().join(name)).expect("a new folder takes folders");
         }
-        Self { dir }
+        Self { dir, variables: Vec::new() }
+    }
+
+    /// A machine whose repository is to be a bucket of `server`, and whose user knows the server's key.
+    pub fn with_s3(server: &Server) -> Self {
+        let mut machine = Self::new();
+        machine.variables = server.environment().into();
+        machine.set("SEAWALL_REPO", &server.location("bucket", "repository"));
+        machine
+    }
+
+    /// Sets a variable for all programs that run from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// A machine with a repository of its own.
@@ -108,7 +125,7 @@ impl Machine {
         command.args(words).current_dir(self.dir.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("TZ", "UTC");
         command.env("HOME", self.at("home")).env("SEAWALL_STATE", self.at("state"));
-        command.env("SEAWALL_REPO", self.repository());
+        command.env("SEAWALL_REPO", self.repository()).envs(self.variables.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

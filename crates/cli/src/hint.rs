@@ -17,12 +17,15 @@ pub(crate) fn of(error: &Error, flags: &str) -> Option<String> {
         Error::NoTerminal => {
             Some("put the passphrase into a file and name it with --passphrase-file".to_owned())
         }
-        Error::Request(_) | Error::Interrupted | Error::Local { .. } | Error::Output(_) => None,
+        Error::Interrupted => Some(AGAIN.to_owned()),
+        Error::Request(_) | Error::Local { .. } | Error::Output(_) => None,
     }
 }
 
 const NO_KEY: &str = "name the key file of this repository with --key-file, or its passphrase with --passphrase-file or \
                       --passphrase; a new key would not open it";
+const AGAIN: &str = "run the same command again: what a backup has stored is found and used; a restore goes into an empty \
+                     directory, or with --existing replace";
 const ADMINISTRATOR: &str = "run it with the administrator's key file: --key-file FILE";
 const NEWER: &str = "use the version of seawall that wrote it, or a later one";
 
@@ -37,6 +40,11 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
         E::NoRepository(_) => format!("`seawall init{flags}` makes one, if this is the right place"),
         E::Occupied(_) => format!("`seawall points{flags}` lists what it holds; --repo names another place"),
         E::WrongKey { .. } => NO_KEY.to_owned(),
+        E::NotStored { .. } => {
+            "nothing that depends on it was committed. A store that loses what it acknowledged must be mended, or \
+             replaced: --repo names another place"
+                .to_owned()
+        }
         E::NoSlotOpens { .. } => {
             "another secret may have a slot that is whole: name it with --key-file or --passphrase-file"
                 .to_owned()
@@ -77,7 +85,7 @@ fn of_engine(error: &engine::Error, flags: &str) -> Option<String> {
         E::Source(error) => of_source(error),
         E::Tree(_) => Some(format!("`seawall points{flags}` lists what else could be restored")),
         E::NoPath(_) => Some(format!("`seawall ls POINT{flags}` lists what it holds")),
-        E::Stopped => Some("run the same command again: what was stored is found and used".to_owned()),
+        E::Stopped => Some(AGAIN.to_owned()),
         E::Refused(_) | E::Request(_) | E::Output(..) => None,
     }
 }
@@ -89,6 +97,11 @@ fn of_source(error: &source::Error) -> Option<String> {
             "name an empty directory, or let what is restored take the place of what is there: --existing replace"
         }
         E::NoRoots => "name what to keep: `seawall backup PATH`",
+        E::Root { .. } => "correct the path, or run as a user who may read it",
+        E::Target { .. } => "name a directory that is there or can be made, and that you may write into",
+        E::System { why, .. } if is_full(why) => {
+            "make space, then run it again; a restore into an empty directory, or with --existing replace"
+        }
         E::BehindLink { .. } => "name the path that the link leads to",
         E::CommandFailed { .. } => "run the command alone to see why it fails",
         _ => return None,
@@ -100,13 +113,26 @@ fn of_storage(error: &storage::Error) -> Option<String> {
     use storage::Error as E;
     let hint = match error {
         E::NoPlace { .. } => "make the bucket or folder first, or correct --repo",
+        E::Denied { act, .. } if is_local(act) => {
+            "run it as the user who owns that folder, or let this one write there"
+        }
         E::Denied { .. } => "check the credentials in the environment or profile, and what they allow",
+        E::Exists { .. } => "look at what is stored there; --repo names another place",
         E::Unavailable { .. } => "try again later",
         E::Full { .. } => "make space, then run the same command again: what was stored is found and used",
         E::GaveUp { source, .. } => return of_storage(source),
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+fn is_local(act: &storage::Act) -> bool {
+    act.place.to_string().starts_with('/')
+}
+
+fn is_full(why: &std::io::Error) -> bool {
+    use std::io::ErrorKind as K;
+    matches!(why.kind(), K::StorageFull | K::QuotaExceeded)
 }
 
 #[cfg(test)]

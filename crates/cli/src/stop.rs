@@ -1,7 +1,8 @@
 //! What Ctrl-C and a request to terminate do.
 //!
 //! A verb that can come to an end in order is asked to, and says so; asked again, or where a verb has nothing to put in
-//! order, the process ends at once. Both end with exit code 130.
+//! order, the process ends at once. Both end with exit code 130. A signal that the program was started to ignore, as
+//! shells do for jobs in the background, stays ignored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,23 +31,59 @@ pub(crate) fn listen(world: World, orderly: Orderly, out: Out) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
-            let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-            let (Ok(interrupt), Ok(terminate)) = signals else { return };
-            wait(interrupt, terminate, &world, &orderly, out).await;
+            let mut signals = (wanted(SignalKind::interrupt()), wanted(SignalKind::terminate()));
+            wait((&mut signals.0, &mut signals.1), &world, &orderly, out).await;
         });
     });
 }
 
-async fn wait(mut interrupt: Signal, mut terminate: Signal, world: &World, orderly: &Orderly, out: Out) {
+/// A signal to wait for, unless it is ignored.
+fn wanted(kind: SignalKind) -> Option<Signal> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bit = 1 << (kind.as_raw_value() - 1);
+    if ignored(&status) & bit == 0 { signal(kind).ok() } else { None }
+}
+
+/// The ignored signals that `/proc/PID/status` states in hexadecimal.
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait(
+    (interrupt, terminate): (&mut Option<Signal>, &mut Option<Signal>),
+    world: &World,
+    orderly: &Orderly,
+    out: Out,
+) {
     loop {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            () = next(interrupt) => {}
+            () = next(terminate) => {}
         }
         if world.is_stopped() || !orderly.0.load(Ordering::Relaxed) {
             std::process::exit(i32::from(INTERRUPTED));
         }
         world.stop();
         out.warning("stopping; what is done stays done. Once more ends it at once");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_status() {
+        let status = "Name:\tseawall\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001002\n";
+        assert_eq!(ignored(status), 0x1002);
+        assert_eq!(ignored("Name:\tseawall\n"), 0);
     }
 }

@@ -158,6 +158,10 @@ impl Run<'_> {
         };
         world.report(Step::Phase("committing"));
         self.writer.settle()?;
+        if world.is_stopped() {
+            let _ = self.writer.abandon();
+            return Err(Error::Stopped);
+        }
         let record = self.record(point, as_of, &collected);
         let (bytes_new, bytes_stored) = self.writer.counted();
         let sizes = Sizes { bytes_new, bytes_stored, ..collected.sizes };

@@ -25,7 +25,7 @@ pub enum Error {
     #[error("write the content: {0}")]
     Output(String, std::io::ErrorKind),
     /// Somebody asked for an end.
-    #[error("stopped as asked")]
+    #[error("interrupted")]
     Stopped,
     /// Nothing under this path.
     #[error("the point holds nothing at {0}")]

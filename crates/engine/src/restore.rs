@@ -79,6 +79,7 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
         report: Report::default(),
         directories: Vec::new(),
         flagged: Vec::new(),
+        leaf: None,
         wanted: false,
     };
     run.walk(&pool, &request.point, &include)?;
@@ -100,6 +101,8 @@ struct Run<'a, 'r> {
     directories: Vec<(TreePath, Meta)>,
     /// What takes no change once its flags are set.
     flagged: Vec<(TreePath, Meta)>,
+    /// The last entry that was no directory. What lies below it would come next in path order.
+    leaf: Option<TreePath>,
     /// Whether anything was asked for that is there.
     wanted: bool,
 }
@@ -122,9 +125,12 @@ impl Run<'_, '_> {
                 }
                 Err(error) => return Err(error),
             };
+            if self.contradicts(&entry) {
+                continue;
+            }
             if include.matches(&entry.path) {
                 self.wanted = true;
-                self.place(entry, &mut window);
+                self.place(entry, &mut window)?;
             }
             if window.is_full() {
                 self.run_window(pool, &mut window)?;
@@ -134,6 +140,20 @@ impl Run<'_, '_> {
         self.run_window(pool, &mut window)?;
         window.link_names(&mut self.report);
         Ok(())
+    }
+
+    /// Names an entry below something that is no directory. No source has such a thing, and where links may give way to
+    /// directories, the target would not notice.
+    fn contradicts(&mut self, entry: &Entry) -> bool {
+        if let Some(leaf) = self.leaf.as_ref().filter(|leaf| entry.path.starts_with(leaf)) {
+            let what = format!("the tree contradicts itself: {leaf} is no directory, and this lies below it");
+            self.report.problems.push(Problem { path: entry.path.clone(), what, damaged: true });
+            return true;
+        }
+        if entry.meta.kind != Kind::Directory {
+            self.leaf = Some(entry.path.clone());
+        }
+        false
     }
 
     fn run_window(&mut self, pool: &rayon::ThreadPool, window: &mut Window<'_, '_>) -> Result<(), Error> {
@@ -158,7 +178,8 @@ impl Run<'_, '_> {
         self.report.problems.push(Problem { path, what, damaged: true });
     }
 
-    fn place(&mut self, entry: Entry, window: &mut Window<'_, '_>) {
+    /// Makes an entry or plans it. What every later one would meet too is returned.
+    fn place(&mut self, entry: Entry, window: &mut Window<'_, '_>) -> Result<(), Error> {
         let path = entry.path.clone();
         if entry.meta.xattrs.iter().any(|(name, _)| &**name == FLAGS) {
             self.flagged.push((path.clone(), entry.meta.clone()));
@@ -180,9 +201,12 @@ impl Run<'_, '_> {
                 self.make(&entry, |target| target.special(&entry.path, &entry.meta))
             }
         };
-        if let Err(error) = placed {
-            self.report.problems.push(Problem::new(&path, error));
+        match placed {
+            Err(error) if concerns_everything(&error) => return Err(error),
+            Err(error) => self.report.problems.push(Problem::new(&path, error)),
+            Ok(()) => {}
         }
+        Ok(())
     }
 
     fn make(
@@ -238,6 +262,16 @@ impl format::tree::Load for Nodes<'_, '_> {
 /// Whether stored data is damaged, so that going on with the rest makes sense.
 pub(crate) fn is_damage(error: &Error) -> bool {
     error.remedy() == Remedy::Repair
+}
+
+/// Whether every later item would meet the same: no room or no descriptors here, or a region that patience did not
+/// bring back.
+fn concerns_everything(error: &Error) -> bool {
+    match error {
+        Error::Source(error) => error.remedy() == Remedy::Stop,
+        Error::Repo(error) => error.remedy() == Remedy::Retry,
+        _ => false,
+    }
 }
 
 /// Which entries are wanted.

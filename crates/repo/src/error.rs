@@ -31,6 +31,16 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// The store acknowledged an object that it then did not show as it was.
+    #[error("{place} acknowledged {object} and does not have it: {why}")]
+    NotStored {
+        /// Its name.
+        object: String,
+        /// Where it should lie.
+        place: String,
+        /// What was seen.
+        why: String,
+    },
     /// Bytes that make no sense, found while a tree was walked.
     #[error(transparent)]
     Malformed(#[from] format::Malformed),
@@ -188,7 +198,7 @@ impl Remedied for Error {
             Error::Storage(source) => source.remedy(),
             Error::Object { source: format::Error::Newer { .. }, .. } => Remedy::Correct,
             Error::Object { .. } | Error::Damaged { .. } | Error::Malformed(_) => Remedy::Repair,
-            Error::NoSlotOpens { .. } | Error::LostPoint { .. } => Remedy::Repair,
+            Error::NotStored { .. } | Error::NoSlotOpens { .. } | Error::LostPoint { .. } => Remedy::Repair,
             Error::Refused(_) => Remedy::Report,
             Error::NoRepository(_) | Error::Occupied(_) | Error::WrongKey { .. } => Remedy::Correct,
             Error::NotTrusted { .. } | Error::NotAllowed { .. } | Error::Keys(_) => Remedy::Correct,

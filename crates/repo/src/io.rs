@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use storage::{KeyPrefix, Listed, ObjectKey, Region, Store};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use world::World;
 
 use crate::error::Error;
 
@@ -21,6 +23,9 @@ const REQUESTS_MAX: usize = 32;
 
 /// Bytes of uploads in flight: four packs, so that two workers never wait for each other's.
 const UPLOAD_BYTES_MAX: usize = 128 << 20;
+
+/// A request to stop is seen within this time.
+const STOP_SEEN: Duration = Duration::from_millis(100);
 
 /// Granularity of that budget; a semaphore counts in 32 bits.
 const GRAIN: usize = 4 << 10;
@@ -93,8 +98,12 @@ impl Io {
     pub fn put_seen(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error> {
         self.runtime.block_on(async {
             self.store().put(key, bytes.clone()).await?;
-            let seen = self.store().get(key).await?;
-            if seen == bytes { Ok(()) } else { Err(self.not_as_stored(key, "other bytes came back")) }
+            match self.store().get(key).await {
+                Ok(seen) if seen == bytes => Ok(()),
+                Ok(_) => Err(self.not_as_stored(key, "other bytes came back")),
+                Err(error) if error.is_not_found() => Err(self.not_as_stored(key, "it is not there")),
+                Err(error) => Err(error.into()),
+            }
         })
     }
 
@@ -164,10 +173,12 @@ impl Io {
         }
     }
 
-    /// Uploads that run behind the caller.
-    pub fn uploads(&self) -> Uploads {
+    /// Uploads that run behind the caller, until the world is asked to stop: then those in flight are given up, and no
+    /// other begins.
+    pub fn uploads(&self, world: &World) -> Uploads {
         Uploads {
             io: self.clone(),
+            world: world.clone(),
             budget: Arc::new(Semaphore::new(UPLOAD_BYTES_MAX / GRAIN)),
             tasks: Mutex::new(JoinSet::new()),
         }
@@ -195,7 +206,7 @@ impl Io {
     }
 
     fn not_as_stored(&self, key: &ObjectKey, why: &str) -> Error {
-        self.damaged(key, format!("the store acknowledged it, but {why}"))
+        Error::NotStored { object: key.to_string(), place: self.place(), why: why.to_owned() }
     }
 
     async fn put_and_look(self, key: ObjectKey, bytes: Bytes) -> Result<(), Error> {
@@ -227,6 +238,7 @@ impl std::ops::Deref for Held {
 /// Uploads within one budget; see [`Io::uploads`].
 pub struct Uploads {
     io: Io,
+    world: World,
     budget: Arc<Semaphore>,
     tasks: Mutex<JoinSet<Result<(), Error>>>,
 }
@@ -243,8 +255,7 @@ impl Uploads {
         self.take_finished()?;
         let grains = bytes.len().div_ceil(GRAIN).clamp(1, UPLOAD_BYTES_MAX / GRAIN);
         let grains = u32::try_from(grains).expect("the budget fits into 32 bits");
-        let acquire = self.budget.clone().acquire_many_owned(grains);
-        let permit = self.io.runtime.block_on(acquire).expect("the budget is never closed");
+        let Some(permit) = self.acquire(grains) else { return Ok(()) };
         let io = self.io.clone();
         let mut tasks = self.tasks.lock().expect("no holder of this lock panics");
         tasks.spawn_on(
@@ -261,18 +272,51 @@ impl Uploads {
     /// Waits for all uploads so far.
     pub fn drain(&self) -> Result<(), Error> {
         let mut tasks = std::mem::take(&mut *self.tasks.lock().expect("no holder of this lock panics"));
-        let mut outcome = Ok(());
-        while let Some(joined) = self.io.runtime.block_on(tasks.join_next()) {
-            outcome = outcome.and(joined.expect("uploads do not panic"));
-        }
-        outcome
+        self.io.runtime.block_on(async {
+            let mut outcome = Ok(());
+            loop {
+                let joined = tokio::select! {
+                    joined = tasks.join_next() => joined,
+                    () = stopped(&self.world) => break,
+                };
+                let Some(joined) = joined else { return outcome };
+                outcome = outcome.and(result(joined));
+            }
+            tasks.shutdown().await;
+            outcome
+        })
+    }
+
+    /// Room for an upload; none once the world is to stop.
+    fn acquire(&self, grains: u32) -> Option<OwnedSemaphorePermit> {
+        let acquire = self.budget.clone().acquire_many_owned(grains);
+        self.io.runtime.block_on(async {
+            tokio::select! {
+                permit = acquire => Some(permit.expect("the budget is never closed")),
+                () = stopped(&self.world) => None,
+            }
+        })
     }
 
     fn take_finished(&self) -> Result<(), Error> {
         let mut tasks = self.tasks.lock().expect("no holder of this lock panics");
         while let Some(joined) = tasks.try_join_next() {
-            joined.expect("uploads do not panic")?;
+            result(joined)?;
         }
         Ok(())
+    }
+}
+
+fn result(joined: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
+    match joined {
+        Err(given_up) if given_up.is_cancelled() => Ok(()),
+        joined => joined.expect("uploads do not panic"),
+    }
+}
+
+/// Returns once the world is to stop.
+async fn stopped(world: &World) {
+    while !world.is_stopped() {
+        world.sleep(STOP_SEEN).await;
     }
 }

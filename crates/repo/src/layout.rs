@@ -27,6 +27,11 @@ pub fn slots() -> KeyPrefix {
     prefix("keys/")
 }
 
+/// The slots of one domain.
+pub fn slots_of(domain: DomainId) -> KeyPrefix {
+    prefix(&format!("keys/{domain}/"))
+}
+
 /// A pack.
 pub fn pack(pack: PackId) -> ObjectKey {
     key(&format!("packs/{:02x}/{pack}", pack.spread()))

@@ -93,6 +93,7 @@ pub struct Reader<'r> {
     fold: Arc<Fold>,
     chunk_key: [u8; 32],
     directories: Mutex<Recent<PackId, Arc<OpenPack>>>,
+    broken: Mutex<Recent<PackId, String>>,
     frames: Mutex<Recent<FrameId, Arc<Vec<u8>>>>,
     scratch: Mutex<Scratch>,
 }
@@ -107,6 +108,7 @@ impl<'r> Reader<'r> {
             fold: repo.fold(),
             chunk_key: **keys.chunk_key().map_err(Error::Keys)?,
             directories: Mutex::new(Recent::new(DIRECTORIES_MAX)),
+            broken: Mutex::new(Recent::new(DIRECTORIES_MAX)),
             frames: Mutex::new(Recent::new(FRAMES_MAX)),
             scratch: Mutex::default(),
             repo,
@@ -128,9 +130,25 @@ impl<'r> Reader<'r> {
         if let Some(known) = lock(&self.directories).get(&pack) {
             return Ok(known);
         }
-        let opened = Arc::new(self.open_pack(pack)?);
-        lock(&self.directories).put(pack, opened.clone());
-        Ok(opened)
+        if let Some(why) = lock(&self.broken).get(&pack) {
+            return Err(self.repo.io.damaged(&layout::pack(pack), why));
+        }
+        match self.open_pack(pack) {
+            Ok(opened) => {
+                let opened = Arc::new(opened);
+                lock(&self.directories).put(pack, opened.clone());
+                Ok(opened)
+            }
+            Err(error) => {
+                // Damage does not go away; whoever needs the pack next need not wait for it again.
+                match &error {
+                    Error::Object { source, .. } => lock(&self.broken).put(pack, source.to_string()),
+                    Error::Damaged { why, .. } => lock(&self.broken).put(pack, why.clone()),
+                    _ => {}
+                }
+                Err(error)
+            }
+        }
     }
 
     fn open_pack(&self, pack: PackId) -> Result<OpenPack, Error> {

@@ -90,9 +90,14 @@ impl Repo {
         let about = SlotLabel { slot, region: None, label: label.to_owned(), created: world.now_ns() };
         let sealed = Slot::seal(&bundle, lock, about, &root, &mut chance).map_err(Error::Keys)?;
         io.create(&layout::slot(domain, slot), sealed.into_bytes().into())?;
-        io.create(&layout::genesis(), Bytes::copy_from_slice(object.as_bytes()))?;
-        let seen = io.get(&layout::genesis())?;
-        if seen != object.as_bytes() {
+        let created = io.create(&layout::genesis(), Bytes::copy_from_slice(object.as_bytes()));
+        let lost = match created {
+            Err(Error::Storage(storage::Error::Exists { .. })) => true,
+            created => created.and_then(|()| io.get(&layout::genesis()))? != object.as_bytes(),
+        };
+        if lost {
+            // Our slot opens nothing that is there; one that stays is ignored.
+            let _ = io.delete(&layout::slot(domain, slot));
             return Err(Error::Raced(format!("somebody else made a repository in {} just now", io.place())));
         }
         let secret = Secret::Bundle(Box::new(bundle));
@@ -522,9 +527,13 @@ pub(crate) fn read_genesis(io: &Io) -> Result<Genesis, Error> {
 
 /// All slots of the repository that read as they should; the others become notices.
 pub(crate) fn slots(io: &Io, genesis: &Genesis, notices: &mut Vec<String>) -> Result<Vec<Slot>, Error> {
-    let mut slots = Vec::new();
+    let (mut slots, mut foreign) = (Vec::new(), Vec::new());
     for (key, bytes) in io.get_listed(&layout::slots(), SMALL_OBJECT_BYTES_MAX as u64)? {
         let slot = match bytes {
+            Ok(_) if !layout::slots_of(genesis.domain).covers(&key) => {
+                foreign.push(format!("{key} is a slot of another repository"));
+                continue;
+            }
             Ok(bytes) => Slot::decode(&bytes, &genesis.id, &genesis.root_public).map_err(|e| e.to_string()),
             Err(error) if error.is_about_object() => Err(error.to_string()),
             Err(error) => return Err(error),
@@ -533,6 +542,10 @@ pub(crate) fn slots(io: &Io, genesis: &Genesis, notices: &mut Vec<String>) -> Re
             Ok(slot) => slots.push(slot),
             Err(why) => notices.push(format!("{key} is damaged: {why}")),
         }
+    }
+    // A slot of another repository was left by somebody who lost the race to make this one, unless ours is gone.
+    if slots.is_empty() {
+        notices.append(&mut foreign);
     }
     slots.sort_by_key(|slot| (slot.created(), slot.id()));
     Ok(slots)

@@ -101,7 +101,7 @@ impl<'r> Writer<'r> {
             packs: fold,
             sizes,
             table: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            uploads: repo.io.uploads(),
+            uploads: repo.io.uploads(&repo.world),
             stored: Arc::default(),
             settled: Mutex::default(),
             unbrought_bytes: Arc::default(),

@@ -44,6 +44,8 @@ pub struct Orders {
     pub lose_next: u32,
     /// So many of the next uploads are answered with 507.
     pub full_next: u32,
+    /// Cuts, losses, 507 and late 500 only happen to keys that hold this; to all where it is not said.
+    pub only: Option<String>,
     /// Every signature is refused.
     pub deny: bool,
     /// Listings omit objects that are younger than this, in milliseconds.
@@ -52,6 +54,12 @@ pub struct Orders {
     pub conditions: Conditions,
     /// Seed of all chance.
     pub seed: u64,
+}
+
+impl Orders {
+    fn mean(&self, key: &str) -> bool {
+        self.only.as_ref().is_none_or(|part| key.contains(part))
+    }
 }
 
 /// Where orders are kept and faults are dealt out.
@@ -121,21 +129,27 @@ impl Desk {
         per_mille > 0 && state.chance.below(1_000) < per_mille
     }
 
-    pub(super) fn fails_after(&self) -> bool {
-        taken(&mut self.state().orders.fail_after_next)
+    pub(super) fn fails_after(&self, key: &str) -> bool {
+        let mut state = self.state();
+        state.orders.mean(key) && taken(&mut state.orders.fail_after_next)
     }
 
-    pub(super) fn loses(&self) -> bool {
-        taken(&mut self.state().orders.lose_next)
+    pub(super) fn loses(&self, key: &str) -> bool {
+        let mut state = self.state();
+        state.orders.mean(key) && taken(&mut state.orders.lose_next)
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        taken(&mut self.state().orders.full_next)
+    pub(super) fn is_full(&self, key: &str) -> bool {
+        let mut state = self.state();
+        state.orders.mean(key) && taken(&mut state.orders.full_next)
     }
 
     /// After how many bytes this body ends, if it is longer than that.
-    pub(super) fn cut(&self, len: u64) -> Option<u64> {
+    pub(super) fn cut(&self, key: &str, len: u64) -> Option<u64> {
         let mut state = self.state();
+        if !state.orders.mean(key) {
+            return None;
+        }
         let after = state.orders.cut_after.filter(|after| *after < len)?;
         match &mut state.orders.cut_next {
             None => Some(after),

@@ -55,13 +55,13 @@ impl Verbs {
 
     /// Stores an upload, or only says so.
     fn store(&self, bucket: &str, key: &str, bytes: Bytes, condition: &Condition) -> S3Result<Option<Kept>> {
-        if self.desk.is_full() {
+        if self.desk.is_full(key) {
             self.desk.count(|counts| counts.spoiled += 1);
             let mut full = s3_error!(InternalError, "No room on order.");
             full.set_status_code(http::StatusCode::INSUFFICIENT_STORAGE);
             return Err(full);
         }
-        if self.desk.loses() {
+        if self.desk.loses(key) {
             self.desk.count(|counts| counts.spoiled += 1);
             return Ok(None);
         }

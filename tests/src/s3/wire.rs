@@ -61,14 +61,15 @@ impl Wire {
         }
         let (upload, rate) = (length(request.headers()), orders.bytes_per_second);
         self.wait(duration(upload, rate)).await;
-        let reads_object = request.method() == Method::GET && is_object(request.uri().path());
+        let path = request.uri().path().to_owned();
+        let reads_object = request.method() == Method::GET && is_object(&path);
         let writes = request.method() != Method::GET && request.method() != Method::HEAD;
         let answer = hyper::service::Service::call(&self.service, request).await?;
-        if writes && self.desk.fails_after() {
+        if writes && self.desk.fails_after(&path) {
             self.spoiled();
             return Ok(refusal(500, "InternalError", "Done, but failed on order."));
         }
-        Ok(if reads_object { self.sent(answer, &orders).await } else { answer })
+        Ok(if reads_object { self.sent(answer, &path, &orders).await } else { answer })
     }
 
     fn count(&self, request: &Request<Incoming>) {
@@ -96,9 +97,9 @@ impl Wire {
     }
 
     /// The body of an object, cut and slowed down as ordered.
-    async fn sent(&self, answer: Answer, orders: &Orders) -> Answer {
+    async fn sent(&self, answer: Answer, path: &str, orders: &Orders) -> Answer {
         let len = length(answer.headers());
-        let cut = if answer.status().is_success() { self.desk.cut(len) } else { None };
+        let cut = if answer.status().is_success() { self.desk.cut(path, len) } else { None };
         if cut.is_none() && orders.bytes_per_second.is_none() {
             return answer;
         }

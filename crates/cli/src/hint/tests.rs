@@ -35,6 +35,11 @@ fn act() -> Box<storage::Act> {
     Box::new(storage::Act { verb: storage::Verb::Get, object: "x".into(), place })
 }
 
+fn local_act() -> Box<storage::Act> {
+    let place = storage::Place::new("/srv/backup");
+    Box::new(storage::Act { verb: storage::Verb::Put, object: "x".into(), place })
+}
+
 fn text(text: &str) -> String {
     text.to_owned()
 }
@@ -85,9 +90,10 @@ fn errors_of_a_place_wherever_they_come_up() {
     let rows = || {
         [
             (E::NotFound { act: act() }, None),
-            (E::Exists { act: act() }, None),
+            (E::Exists { act: act() }, Some("--repo")),
             (E::NoPlace { act: act(), detail: text("x") }, Some("make the bucket")),
             (E::Denied { act: act(), detail: text("x") }, Some("credentials")),
+            (E::Denied { act: local_act(), detail: text("x") }, Some("owns that folder")),
             (E::Unavailable { act: act(), detail: text("x") }, Some("later")),
             (E::Full { act: act(), detail: text("x") }, Some("make space")),
             (E::CutShort { act: act(), promised: 2, got: 1, detail: text("x") }, None),
@@ -112,17 +118,21 @@ fn errors_of_sources_and_targets() {
     let rows = || {
         [
             (E::NoRoots, Some("`seawall backup PATH`")),
-            (E::Root { path: path(), why: system() }, None),
+            (E::Root { path: path(), why: system() }, Some("correct the path")),
             (E::SocketRoot { path: path() }, None),
             (E::BehindLink { path: path() }, Some("the link leads to")),
             (E::Glob { glob: path(), why: path() }, None),
             (E::ExcludeFile { path: path(), why: system() }, None),
             (E::System { act: "open", path: path(), why: system() }, None),
+            (
+                E::System { act: "write", path: path(), why: io::ErrorKind::StorageFull.into() },
+                Some("make space"),
+            ),
             (E::Vanished { act: "open", path: path() }, None),
             (E::Replaced { act: "open", path: path() }, None),
             (E::NotAFile { path: path() }, None),
             (E::Unnamable { path: path(), why: format::path::BadPath::Nul }, None),
-            (E::Target { path: path(), why: system() }, None),
+            (E::Target { path: path(), why: system() }, Some("write into")),
             (E::TargetNotEmpty { path: path() }, Some("--existing replace")),
             (E::Obstacle { act: "make", path: path() }, None),
             (E::CommandStart { command: path(), why: system() }, None),
@@ -149,7 +159,7 @@ fn errors_of_the_engine_and_of_what_was_typed() {
         (Error::NoKeyFile("k".into()), Some("--passphrase-file")),
         (Error::BadKeyFile { path: "k".into(), why: malformed().into() }, Some("copy")),
         (Error::NoTerminal, Some("--passphrase-file")),
-        (Error::Interrupted, None),
+        (Error::Interrupted, Some("run the same command again")),
         (Error::Local { act: "read", path: "k".into(), source: system() }, None),
         (Error::Output(system()), None),
     ]);

@@ -18,7 +18,7 @@ use format::tree::{Content, Entry, INLINE_BYTES_MAX, Part};
 use rayon::Scope;
 use repo::{Found as Known, Repo, Reuse, Worker, Writer};
 use source::directory::{Found, Reader};
-use world::World;
+use world::{Remedied, Remedy, World};
 
 use super::collect::{self, Collected, Done, FileEnd, Unit};
 use super::feed::{Feed, Source};
@@ -227,10 +227,13 @@ impl<'w, 'r> Workshop<'w, 'r> {
         let chunk = self.writer.chunk_id(plain);
         let lost = match (self.writer.find(&chunk)?, reader) {
             (Some(Known::Own(reference)), _) => return Ok(reference),
-            (Some(Known::Known(reference)), Some(reader)) if reader.chunk_itself(&reference).is_ok() => {
-                return Ok(reference);
-            }
-            (Some(Known::Known(lost)), Some(_)) | (Some(Known::Lost(lost)), _) => Some(lost),
+            (Some(Known::Known(reference)), Some(reader)) => match reader.chunk_itself(&reference) {
+                Ok(_) => return Ok(reference),
+                // A region that is away has lost nothing.
+                Err(error) if error.remedy() != Remedy::Repair => return Err(error.into()),
+                Err(_) => Some(reference),
+            },
+            (Some(Known::Lost(lost)), _) => Some(lost),
             (Some(Known::Known(_)) | None, _) => None,
         };
         let instead = worker.store(chunk, plain, &FrameSet::default())?;

@@ -52,7 +52,7 @@ pub fn plan(repo: &Repo, request: &Request) -> Result<Plan, Error> {
             continue;
         }
         plan.files += 1;
-        plan.bytes += entry.meta.size;
+        plan.bytes = plan.bytes.saturating_add(entry.meta.size);
         for extent in content_parts(Nodes(&reader), &entry) {
             match extent {
                 Ok(extent) => frames.extend(extent.chunk.map(|reference| reference.frame())),

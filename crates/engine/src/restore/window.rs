@@ -2,10 +2,11 @@
 //!
 //! A window is filled by the walk and then run to its end. A frame is fetched once per window however many files need
 //! it. What a frame cannot give is asked for once more by reference, which tries every place and the substitute; only
-//! then is the file given up.
+//! then is the file given up. What every later file would meet too, such as a full disk or a region that is away, ends
+//! the run; files that were begun are removed then.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use format::meta::Meta;
@@ -15,7 +16,7 @@ use format::reference::{FrameId, Reference};
 use format::tree::{Content, Entry, content_parts};
 use repo::{Held, OpenPack, Reader, Scratch};
 use source::directory::{FileSink, Parked, Target};
-use world::Step;
+use world::{Remedied, Remedy, Step};
 
 use super::{Nodes, Report};
 use crate::budget::{FETCH_BYTES, GAP_BYTES, RANGE_BYTES, WINDOW_PIECES};
@@ -55,6 +56,8 @@ pub(super) struct Window<'a, 'r> {
     first_names: HashMap<u64, TreePath>,
     more_names: Vec<(u64, TreePath)>,
     open: AtomicU64,
+    stopped: AtomicBool,
+    reason: Mutex<Option<Error>>,
 }
 
 impl<'a, 'r> Window<'a, 'r> {
@@ -68,6 +71,8 @@ impl<'a, 'r> Window<'a, 'r> {
             first_names: HashMap::new(),
             more_names: Vec::new(),
             open: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            reason: Mutex::default(),
         }
     }
 
@@ -114,6 +119,7 @@ impl<'a, 'r> Window<'a, 'r> {
         for extent in content_parts(Nodes(self.reader), &entry) {
             let extent = match extent {
                 Ok(extent) => extent,
+                Err(error) if super::concerns_everything(&error) => return Err(error),
                 Err(error) => {
                     let damaged = super::is_damage(&error);
                     report.problems.push(Problem {
@@ -155,7 +161,8 @@ impl<'a, 'r> Window<'a, 'r> {
                 let outcome = &outcome;
                 scope.spawn(move |_| this.retry(&piece, error, outcome));
             }
-            let ranges = jobs.into_iter().map(|job| {
+            let wanted = jobs.into_iter().take_while(|_| !this.stopped.load(Ordering::Relaxed));
+            let ranges = wanted.map(|job| {
                 let (key, range) = (job.pack.key.clone(), job.range.clone());
                 (job, key, range)
             });
@@ -170,7 +177,7 @@ impl<'a, 'r> Window<'a, 'r> {
         });
         *report = outcome.into_inner().expect("no holder of this lock panics");
         self.settle(report);
-        Ok(())
+        lock(&self.reason).take().map_or(Ok(()), Err)
     }
 
     /// Ranges to fetch, in the order of packs; and pieces whose pack does not even open.
@@ -193,6 +200,7 @@ impl<'a, 'r> Window<'a, 'r> {
                 Err(error) => {
                     let why = error.to_string();
                     lost.extend(pieces.into_iter().map(|piece| (piece, why.clone())));
+                    self.stop_for(error.into());
                 }
             }
         }
@@ -227,14 +235,18 @@ impl<'a, 'r> Window<'a, 'r> {
 
     /// Asks for the chunk by its reference: every place, then its substitute.
     fn retry(&self, piece: &Piece, why: String, outcome: &Mutex<Report>) {
+        if self.stopped.load(Ordering::Relaxed) {
+            return;
+        }
         match self.reader.chunk(&piece.reference) {
             Ok(chunk) => self.write(piece, &chunk, outcome),
             Err(error) => {
-                let damaged = world::Remedied::remedy(&error) == world::Remedy::Repair;
+                let damaged = error.remedy() == Remedy::Repair;
                 let first = if error.to_string() == why { String::new() } else { format!(" (first: {why})") };
                 let file = &self.files[piece.file];
                 let problem = Problem { path: file.path.clone(), what: format!("{error}{first}"), damaged };
                 self.give_up(file, problem);
+                self.stop_for(error.into());
             }
         }
     }
@@ -262,7 +274,8 @@ impl<'a, 'r> Window<'a, 'r> {
         }) {
             Ok(sink) => sink,
             Err(error) => {
-                *slot = Slot::Given(Problem::new(&file.path, error));
+                *slot = Slot::Given(Problem::new(&file.path, &error));
+                self.stop_for(error.into());
                 return;
             }
         };
@@ -280,32 +293,46 @@ impl<'a, 'r> Window<'a, 'r> {
         }
     }
 
+    /// Ends the run if every later file would meet the same.
+    fn stop_for(&self, error: Error) {
+        if super::concerns_everything(&error) {
+            self.stopped.store(true, Ordering::Relaxed);
+            lock(&self.reason).get_or_insert(error);
+        }
+    }
+
     fn give_up(&self, file: &FileState, problem: Problem) {
         let mut slot = lock(&file.slot);
-        let sink = match std::mem::replace(&mut *slot, Slot::Absent) {
+        *slot = match std::mem::replace(&mut *slot, Slot::Absent) {
+            Slot::Given(first) => Slot::Given(first),
+            begun => {
+                self.remove(begun);
+                Slot::Given(problem)
+            }
+        };
+    }
+
+    /// Removes what was begun. A rest that cannot be removed is still named as a problem.
+    fn remove(&self, begun: Slot) {
+        let sink = match begun {
             Slot::Open(sink) => Some(sink),
             Slot::Parked(parked) => self.target.reopen(&parked).ok(),
-            Slot::Given(first) => {
-                *slot = Slot::Given(first);
-                return;
-            }
-            Slot::Absent => None,
+            Slot::Absent | Slot::Given(_) => None,
         };
-        if let Some(sink) = sink {
-            // A rest that cannot be removed is still named as a problem.
-            let _ = sink.discard();
-        }
-        *slot = Slot::Given(problem);
+        let _ = sink.map(FileSink::discard);
     }
 
     /// Names every file that is not whole, and leaves none of them behind.
     fn settle(&mut self, report: &mut Report) {
         for file in std::mem::take(&mut self.files) {
-            if file.left.load(Ordering::Acquire) > 0 {
-                self.give_up(&file, Problem::new(&file.path, "not all of it came back"));
-            }
-            if let Slot::Given(problem) = file.slot.into_inner().expect("no holder of this lock panics") {
-                report.problems.push(problem);
+            let whole = file.left.load(Ordering::Acquire) == 0;
+            match file.slot.into_inner().expect("no holder of this lock panics") {
+                Slot::Given(problem) => report.problems.push(problem),
+                _ if whole => {}
+                begun => {
+                    self.remove(begun);
+                    report.problems.push(Problem::new(&file.path, "not all of it came back"));
+                }
             }
         }
         self.open.store(0, Ordering::Relaxed);
@@ -334,7 +361,7 @@ fn finish_file(sink: FileSink, path: &TreePath, meta: &Meta, report: &mut Report
         report.shortfalls.push(Problem::new(path, shortfall));
     }
     report.files += 1;
-    report.bytes += meta.size;
+    report.bytes = report.bytes.saturating_add(meta.size);
 }
 
 /// Frames of one pack that are fetched by one request.

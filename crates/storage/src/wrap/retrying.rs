@@ -3,8 +3,10 @@
 //! Only [`Remedy::Retry`] is tried again. Waits grow twofold up to a limit and are drawn evenly from nothing
 //! to that (many hosts that failed together do not come back together). The number of tries and their total
 //! time are limited; the last error says how often it was tried. This is the only place that retries: stores
-//! beneath do not.
+//! beneath do not. Two things are not worth the whole patience: a place that has never answered is rather
+//! misspelt than busy, and a body that ends at the same byte again and again is not cut by chance.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,16 +27,23 @@ pub struct Patience {
     pub wait_first: Duration,
     /// The longest wait after any failure.
     pub wait_max: Duration,
+    /// No new try begins after this long while the place has not answered anything yet.
+    pub stranger_max: Duration,
+    /// Tries of a body that ends at the same byte each time.
+    pub same_cuts_max: u32,
 }
 
 impl Default for Patience {
-    /// Ten tries within five minutes: rides out the restart of a store, and ends while a person still waits.
+    /// Ten tries within five minutes: rides out the restart of a store, and ends while a person still waits. Who
+    /// mistyped an endpoint hears of it within seconds.
     fn default() -> Patience {
         Patience {
             tries_max: 10,
             total_max: Duration::from_secs(300),
             wait_first: Duration::from_millis(200),
             wait_max: Duration::from_secs(20),
+            stranger_max: Duration::from_secs(5),
+            same_cuts_max: 4,
         }
     }
 }
@@ -46,6 +55,8 @@ pub struct Retrying {
     patience: Patience,
     world: World,
     jitter: Jitter,
+    /// Whether the place has answered anything yet.
+    known: AtomicBool,
 }
 
 struct Jitter(Mutex<Chance>);
@@ -60,7 +71,7 @@ impl Retrying {
     /// Puts patience around `inner`.
     pub fn new(inner: Arc<dyn Store>, patience: Patience, world: &World) -> Retrying {
         let jitter = Jitter(Mutex::new(world.chance()));
-        Retrying { inner, patience, world: world.clone(), jitter }
+        Retrying { inner, patience, world: world.clone(), jitter, known: AtomicBool::new(false) }
     }
 
     /// How long to wait after `tries` failures.
@@ -70,6 +81,12 @@ impl Retrying {
         let longest_us = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
         let mut chance = self.jitter.0.lock().expect("no holder of this lock panics");
         Duration::from_micros(chance.below(longest_us.saturating_add(1)))
+    }
+
+    /// No new try begins after this long.
+    fn time_max(&self) -> Duration {
+        let known = self.known.load(Ordering::Relaxed);
+        if known { self.patience.total_max } else { self.patience.total_max.min(self.patience.stranger_max) }
     }
 }
 
@@ -81,21 +98,52 @@ impl Layer for Retrying {
 
     async fn call(&self, call: Call<'_>) -> Result<Answer, Error> {
         let start = self.world.monotonic();
-        let mut tries = 0;
+        let (mut tries, mut cuts) = (0, Cuts::default());
         loop {
             tries += 1;
-            let failed = match call.clone().perform(&*self.inner).await {
-                Ok(answer) => return Ok(answer),
-                Err(failed) if failed.remedy() != Remedy::Retry => return Err(failed),
-                Err(failed @ Error::GaveUp { .. }) => return Err(failed),
-                Err(failed) => failed,
+            let answer = call.clone().perform(&*self.inner).await;
+            let failed = match answer {
+                Err(failed) if failed.remedy() == Remedy::Retry => failed,
+                answer => {
+                    self.known.store(true, Ordering::Relaxed);
+                    return answer;
+                }
             };
+            if matches!(failed, Error::GaveUp { .. }) {
+                return Err(failed);
+            }
             let wait = self.wait(tries);
             let spent = self.world.monotonic().saturating_sub(start);
-            if tries >= self.patience.tries_max || spent + wait > self.patience.total_max {
+            let tired = tries >= self.patience.tries_max || spent + wait > self.time_max();
+            if tired || cuts.in_a_row(&failed) >= self.patience.same_cuts_max {
                 return Err(Error::GaveUp { tries, seconds: spent.as_secs(), source: Box::new(failed) });
             }
             self.world.sleep(wait).await;
         }
+    }
+}
+
+/// Where bodies ended.
+#[derive(Default)]
+struct Cuts {
+    last: Option<(u64, u64)>,
+    count: u32,
+}
+
+impl Cuts {
+    /// How often in a row a body ended at the very same byte, this time included. Where nothing came at all, the line
+    /// is as likely a reason.
+    fn in_a_row(&mut self, failed: &Error) -> u32 {
+        let cut = match failed {
+            Error::CutShort { promised, got, .. } if *got > 0 => Some((*promised, *got)),
+            _ => None,
+        };
+        self.count = match cut {
+            None => 0,
+            Some(_) if cut == self.last => self.count.saturating_add(1),
+            Some(_) => 1,
+        };
+        self.last = cut;
+        self.count
     }
 }

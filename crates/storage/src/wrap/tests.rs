@@ -110,8 +110,9 @@ async fn giving_up_says_how_often_and_how_long_it_was_tried() {
     let clock = Arc::new(SimulatedClock::at(0));
     let world = World::simulated(1, clock);
     let faulty = Arc::new(Faulty::new(memory(&world), Odds::new(), &world));
+    let store = Retrying::new(retrying_arc(faulty.clone(), &world), Patience::default(), &world);
+    store.put(&key("packs/a"), HELLO).await.unwrap();
     faulty.partition(true);
-    let store = Retrying::new(retrying_arc(faulty, &world), Patience::default(), &world);
     let error = store.get(&key("packs/a")).await.unwrap_err();
     let Error::GaveUp { tries: 10, seconds: 5..=300, .. } = &error else { panic!("{error:?}") };
     let told = error.to_string();
@@ -128,12 +129,63 @@ fn retrying_arc(inner: Arc<dyn Store>, world: &World) -> Arc<dyn Store> {
 async fn tries_end_when_their_time_is_over() {
     let world = world();
     let faulty = Arc::new(Faulty::new(memory(&world), Odds::new(), &world));
-    faulty.partition(true);
     let patience = Patience { tries_max: 1_000, total_max: Duration::from_secs(60), ..Patience::default() };
+    let store = Retrying::new(faulty.clone(), patience, &world);
+    store.put(&key("a"), HELLO).await.unwrap();
+    faulty.partition(true);
     let start = world.monotonic();
-    let error = Retrying::new(faulty, patience, &world).size(&key("a")).await.unwrap_err();
+    let error = store.size(&key("a")).await.unwrap_err();
     assert!(world.monotonic() - start <= Duration::from_secs(60), "{error}");
     assert!(matches!(error, Error::GaveUp { tries: 4..=50, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_place_that_never_answered_is_given_up_within_seconds() {
+    let world = world();
+    let faulty = Arc::new(Faulty::new(memory(&world), Odds::new(), &world));
+    faulty.partition(true);
+    let store = retrying(faulty.clone(), &world);
+    let start = world.monotonic();
+    let error = store.get(&key("format")).await.unwrap_err();
+    assert!(matches!(error, Error::GaveUp { tries: 2..=9, .. }), "{error}");
+    assert!(world.monotonic() - start <= Patience::default().stranger_max, "{error}");
+    faulty.partition(false);
+    assert!(store.get(&key("format")).await.unwrap_err().is_not_found());
+    faulty.partition(true);
+    let error = store.get(&key("format")).await.unwrap_err();
+    assert!(matches!(error, Error::GaveUp { tries: 10, .. }), "it has answered before: {error}");
+}
+
+/// Bodies that end at these bytes, in turn.
+#[derive(Debug)]
+struct Cutting(Arc<dyn Store>, std::sync::Mutex<std::iter::Cycle<std::vec::IntoIter<u64>>>);
+
+#[async_trait]
+impl Layer for Cutting {
+    fn inner(&self) -> &Arc<dyn Store> {
+        &self.0
+    }
+
+    async fn call(&self, call: Call<'_>) -> Result<Answer, Error> {
+        let got = match call {
+            Call::Put(..) => return Ok(Answer::Done),
+            _ => self.1.lock().unwrap().next().unwrap(),
+        };
+        Err(Error::CutShort { act: call.act(self.place()), promised: 9, got, detail: "cut".to_owned() })
+    }
+}
+
+#[tokio::test]
+async fn only_a_body_that_ends_at_the_same_byte_each_time_is_given_up_early() {
+    for (ends, expected) in [(vec![7], 4), (vec![7, 8], 10), (vec![7, 7, 7, 8], 10), (vec![0], 10)] {
+        let world = world();
+        let told = format!("{ends:?}");
+        let cutting = Cutting(memory(&world), std::sync::Mutex::new(ends.into_iter().cycle()));
+        let store = retrying(Arc::new(cutting), &world);
+        store.put(&key("a"), HELLO).await.unwrap();
+        let error = store.get(&key("a")).await.unwrap_err();
+        assert!(matches!(error, Error::GaveUp { tries, .. } if tries == expected), "{told}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,213 @@
+//! A folder as the region: full, closed, missing, something else; and keys that are not the right ones.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use tests::listing::Listing;
+use tests::odd;
+use tests::seawall::Machine;
+
+use crate::{House, as_nobody, assert_restores, assert_told, give_away};
+
+/// A file system with little room; unmounted when dropped, and then its folder is removed.
+struct Small(TempDir);
+
+impl Small {
+    /// None where this user may not mount.
+    fn mounted(bytes: u64) -> Option<Small> {
+        let at = tempfile::Builder::new().prefix("seawall-disk-").tempdir().unwrap();
+        let options = format!("size={bytes}");
+        let mut mount = Command::new("mount");
+        let done = mount.args(["-t", "tmpfs", "-o", &options, "seawall-test"]).arg(at.path()).output();
+        done.is_ok_and(|output| output.status.success()).then_some(Small(at))
+    }
+
+    fn grow(&self, bytes: u64) {
+        let options = format!("remount,size={bytes}");
+        let done = Command::new("mount").args(["-o", &options]).arg(self.0.path()).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// A name on it.
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+#[test]
+fn a_full_disk_stops_a_backup_and_room_lets_the_next_one_go_on() {
+    let mut machine = Machine::new();
+    let Some(disk) = Small::mounted(2 << 20) else {
+        return tests::skipped(
+            "a_full_disk_stops_a_backup_and_room_lets_the_next_one_go_on: nothing can be mounted",
+        );
+    };
+    machine.set("SEAWALL_REPO", disk.at("repository").to_str().unwrap());
+    machine.done(&["init"]);
+    let mut house = House::bare(machine);
+    fs::rename(house.machine.at("tree/large"), house.machine.at("large")).unwrap();
+    house.keep();
+    fs::rename(house.machine.at("large"), house.machine.at("tree/large")).unwrap();
+    assert_told(&house.try_to_keep(&[]), 1, &["store packs/", "no room left", "make space"]);
+    let (point, truth) = house.points.last().unwrap();
+    assert_restores(&house.machine, point, truth);
+    disk.grow(64 << 20);
+    house.is_whole();
+}
+
+#[test]
+fn a_full_target_stops_a_restore_and_leaves_no_part_of_a_file() {
+    let mut house = House::local();
+    for number in 0..5 {
+        fs::write(house.machine.at(&format!("tree/{number}")), odd::noise(number + 50, 900_000)).unwrap();
+    }
+    house.keep();
+    let Some(disk) = Small::mounted(2 << 20) else {
+        return tests::skipped(
+            "a_full_target_stops_a_restore_and_leaves_no_part_of_a_file: nothing can be mounted",
+        );
+    };
+    let out = disk.at("out");
+    let into = out.to_str().unwrap();
+    let said = house.machine.run(&["restore", "latest", "--into", into]);
+    assert_told(&said, 1, &[into, "No space left", "make space"]);
+    let truth = house.truth();
+    for (path, there) in Listing::of(&out).0 {
+        assert_eq!(there.content, truth.0[&path].content, "{}", path.escape_ascii());
+    }
+    disk.grow(64 << 20);
+    house.machine.done(&["restore", "latest", "--into", into, "--existing", "replace"]);
+    assert_eq!(Listing::of(&out).differences(&truth), Vec::<String>::new());
+    house.is_whole();
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Sets the modes of all folders and files below.
+fn set_modes(path: &Path, folders: u32, files: u32) {
+    set_mode(path, folders);
+    for entry in fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() { set_modes(&entry, folders, files) } else { set_mode(&entry, files) }
+    }
+}
+
+#[test]
+fn a_repository_that_may_not_be_read_or_written_is_told_as_that() {
+    let mut house = House::local();
+    let repository = house.machine.repository();
+    give_away(&house.machine.at(""));
+    if !rustix::process::geteuid().is_root() {
+        return tests::skipped(
+            "a_repository_that_may_not_be_read_or_written_is_told_as_that: somebody else must own it",
+        );
+    }
+    std::os::unix::fs::chown(&repository, Some(0), Some(0)).unwrap();
+    house.change();
+    let closed = as_nobody(&house.machine, &["backup", "tree"]);
+    assert_told(&closed, 4, &["format in", repository.to_str().unwrap(), "denied", "owns that folder"]);
+    set_modes(&repository, 0o555, 0o444);
+    let said = as_nobody(&house.machine, &["backup", "tree"]);
+    assert_told(&said, 4, &["store sessions/", "Permission denied", "owns that folder"]);
+    let (point, truth) = &house.points[0];
+    let read = as_nobody(&house.machine, &["restore", point, "--into", "as-nobody"]);
+    assert_eq!(read.code, 2, "nobody may give files to root: {read}");
+    let differences = Listing::of(&house.machine.at("as-nobody")).differences(truth);
+    assert!(!differences.is_empty() && differences.iter().all(|line| line.ends_with(": owner")), "{read}");
+    set_modes(&repository, 0o700, 0o600);
+    house.is_whole();
+}
+
+#[test]
+fn what_is_no_repository_is_named_and_left_as_it_is() {
+    let mut house = House::local();
+    let machine = &house.machine;
+    fs::create_dir(machine.at("photos")).unwrap();
+    fs::write(machine.at("photos/one.jpg"), "a photo").unwrap();
+    fs::create_dir(machine.at("empty")).unwrap();
+    fs::write(machine.at("file"), "a file").unwrap();
+    for (place, why) in [
+        ("photos", "there is no repository in"),
+        ("empty", "there is no repository in"),
+        ("nowhere", "is not a directory"),
+        ("file", "is not a directory"),
+    ] {
+        for words in [
+            &["backup", "tree"][..],
+            &["restore", "latest", "--into", "out"],
+            &["points"],
+            &["verify"],
+            &["log"],
+        ] {
+            let said = machine.run(&[words, &["--repo", place]].concat());
+            assert_told(&said, 4, &[why, place, "seawall init --repo"]);
+        }
+    }
+    assert_told(&machine.run(&["init", "--repo", "photos"]), 4, &["photos", "already holds"]);
+    assert_told(&machine.run(&["init", "--repo", "file"]), 4, &["file", "not a directory"]);
+    assert_eq!(fs::read_dir(machine.at("photos")).unwrap().count(), 1);
+    assert_eq!(fs::read(machine.at("file")).unwrap(), b"a file");
+    assert!(!machine.at("nowhere").exists() && !machine.at("out").exists());
+    house.is_whole();
+}
+
+/// Each object begins with ten bytes, the last two of which are the version of the format.
+#[test]
+fn a_repository_of_a_later_format_is_neither_read_nor_changed() {
+    let mut house = House::local();
+    let format = house.machine.repository().join("format");
+    let today = fs::read(&format).unwrap();
+    let mut later = today.clone();
+    later[8..10].copy_from_slice(&7_u16.to_le_bytes());
+    fs::write(&format, later).unwrap();
+    let before = Listing::of(&house.machine.repository());
+    for words in [&["backup", "tree"][..], &["points"], &["restore", "latest", "--into", "out"], &["verify"]]
+    {
+        assert_told(&house.machine.run(words), 4, &["format in", "7", "use the version of seawall"]);
+    }
+    assert_eq!(house.machine.run(&["init"]).code, 4);
+    assert_eq!(Listing::of(&house.machine.repository()).differences(&before), Vec::<String>::new());
+    fs::write(&format, today).unwrap();
+    house.is_whole();
+}
+
+#[test]
+fn a_wrong_or_missing_key_opens_nothing_and_no_new_one_is_made() {
+    let mut house = House::local();
+    let machine = &house.machine;
+    let stranger = Machine::with_repository();
+    let key = machine.key_file();
+    let right = fs::read(&key).unwrap();
+    fs::write(machine.at("garbage"), "no key").unwrap();
+    fs::write(machine.at("half"), &right[..right.len() - 9]).unwrap();
+    fs::write(machine.at("words"), "a passphrase that locks nothing\n").unwrap();
+    let other = stranger.key_file();
+    let rows: [(&[&str], &[&str]); 5] = [
+        (&["--key-file", other.to_str().unwrap()], &["opens none of the 1 key slots", "a new key would not"]),
+        (&["--key-file", "nowhere"], &["there is no key file nowhere", "--key-file"]),
+        (&["--key-file", "garbage"], &["garbage", "copy"]),
+        (&["--key-file", "half"], &["half", "copy"]),
+        (&["--passphrase-file", "words"], &["opens none of the 1 key slots"]),
+    ];
+    for (flags, says) in rows {
+        for words in [&["backup", "tree"][..], &["restore", "latest", "--into", "out"]] {
+            assert_told(&machine.run(&[words, flags].concat()), 4, says);
+        }
+    }
+    fs::rename(&key, machine.at("elsewhere")).unwrap();
+    assert_told(&machine.run(&["backup", "tree"]), 4, &["there is no key file", "--key-file"]);
+    assert!(!key.exists() && !machine.at("out").exists() && !machine.at("nowhere").exists());
+    fs::rename(machine.at("elsewhere"), &key).unwrap();
+    house.is_whole();
+}
