@@ -81,6 +81,11 @@ fn each_renewal_covers_what_it_states() {
 }
 
 #[test]
+fn what_is_brought_before_its_point_may_be_condemned_and_harms_nothing() {
+    holds(&scenarios::bringing(Rules::all()));
+}
+
+#[test]
 fn lists_need_not_be_of_one_moment() {
     holds(&scenarios::paged_low(Rules::all()));
     holds(&scenarios::paged_high(Rules::all()));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use format::cutter::{GENERATION, Sizes};
 use format::genesis::ChunkSizes;
+use format::limit::SMALL_OBJECT_BYTES_MAX;
 use repo::{Io, Opening, Repo};
 use storage::Region;
 use world::World;
@@ -98,9 +99,15 @@ impl Context {
         if !embedded || self.is_there(&self.io()?)? {
             return self.open();
         }
-        let made = self.make()?;
-        self.out.note(format!("made the repository {}", made.repo.io().place()));
-        Ok(made.repo)
+        match self.make() {
+            Ok(made) => {
+                self.out.note(format!("made the repository {}", made.repo.io().place()));
+                Ok(made.repo)
+            }
+            // Another backup was faster; it is the same user's, so it is the right one.
+            Err(Error::Repo(repo::Error::Raced(_) | repo::Error::Occupied(_))) => self.open(),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes the repository, and a key file where there is none. The key is on the disk first.
@@ -165,7 +172,7 @@ impl Context {
     /// with a body says more about what went wrong.
     fn is_there(&self, io: &Io) -> Result<bool, Error> {
         let folder = self.repository()?.location.as_local().is_some();
-        match io.get(&repo::layout::genesis()) {
+        match io.get_small(&repo::layout::genesis(), SMALL_OBJECT_BYTES_MAX as u64) {
             Ok(_) => Ok(true),
             Err(repo::Error::Storage(storage::Error::NoPlace { .. })) if folder => Ok(false),
             Err(repo::Error::Storage(error)) if error.is_not_found() => Ok(false),

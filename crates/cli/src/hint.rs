@@ -24,8 +24,8 @@ pub(crate) fn of(error: &Error, flags: &str) -> Option<String> {
 
 const NO_KEY: &str = "name the key file of this repository with --key-file, or its passphrase with --passphrase-file or \
                       --passphrase; a new key would not open it";
-const AGAIN: &str = "run the same command again: what a backup has stored is found and used; a restore goes into an empty \
-                     directory, or with --existing replace";
+const AGAIN: &str = "run the same command again: what a backup has stored is found and used; a restore goes on \
+                     with --resume, or begins anew with --existing replace";
 const ADMINISTRATOR: &str = "run it with the administrator's key file: --key-file FILE";
 const NEWER: &str = "use the version of seawall that wrote it, or a later one";
 
@@ -55,7 +55,10 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
             )
         }
         E::NotTrusted { found, .. } => {
-            format!("if another repository was put there on purpose, add --trust {found}")
+            format!(
+                "compare with the fingerprint that you noted; only if another repository was put there on purpose, add \
+                 --trust {found}"
+            )
         }
         E::NotAllowed { .. } => {
             format!(

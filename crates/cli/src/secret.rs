@@ -37,6 +37,15 @@ impl Held {
         }
     }
 
+    /// The same once more.
+    pub(crate) fn copy(&self) -> Held {
+        match self {
+            Held::KeyFile(file) => Held::KeyFile(file.clone()),
+            Held::Bundle(bundle) => Held::Bundle(bundle.clone()),
+            Held::Passphrase(words) => Held::Passphrase(words.clone()),
+        }
+    }
+
     /// What a new slot can be sealed for.
     pub(crate) fn locks(&self) -> Result<Lock, Error> {
         match self {
@@ -91,7 +100,9 @@ fn read_key_file(path: &Path) -> Result<Held, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(Error::NoKeyFile(path.to_owned()));
         }
-        Err(error) => return Err(Error::local("read", path)(error)),
+        Err(error) => {
+            return Err(Error::Request(format!("read the key file {}: {error}", path.display())));
+        }
     };
     let said = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     let held = if said.is_some_and(|line| line.starts_with("seawall-bundle-")) {
@@ -104,7 +115,9 @@ fn read_key_file(path: &Path) -> Result<Held, Error> {
 
 fn read_passphrase_file(path: &Path) -> Result<Zeroizing<String>, Error> {
     let text =
-        Zeroizing::new(fs::read_to_string(path).map_err(Error::local("read the passphrase file", path))?);
+        Zeroizing::new(fs::read_to_string(path).map_err(|error| {
+            Error::Request(format!("read the passphrase file {}: {error}", path.display()))
+        })?);
     let words = text.strip_suffix('\n').unwrap_or(&text);
     let words = words.strip_suffix('\r').unwrap_or(words);
     if words.is_empty() {

@@ -29,6 +29,11 @@ impl Environment {
         self.0.get(std::ffi::OsStr::new(name)).filter(|value| !value.is_empty()).cloned()
     }
 
+    /// Whether it is set to nothing.
+    fn is_empty(&self, name: &str) -> bool {
+        self.0.get(std::ffi::OsStr::new(name)).is_some_and(|value| value.is_empty())
+    }
+
     fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(PathBuf::from)
     }
@@ -65,7 +70,13 @@ pub(crate) enum SecretFrom {
 
 /// Where the repository is.
 pub(crate) fn repository(global: &Global, environment: &Environment) -> Result<Where, Error> {
-    let given = global.repo.clone().filter(|value| !value.is_empty());
+    let given = global.repo.clone();
+    let empty = given.as_ref().is_some_and(|value| value.is_empty());
+    if empty || (given.is_none() && environment.is_empty("SEAWALL_REPO")) {
+        let what = "the repository is given as an empty word, as a variable that is not set leaves it; leave out --repo \
+                    and SEAWALL_REPO for the usual place";
+        return Err(Error::Request(what.to_owned()));
+    }
     let Some(typed) = given.or_else(|| environment.get("SEAWALL_REPO")) else {
         let dir = environment.user_dir("XDG_DATA_HOME", ".local/share");
         let dir = dir.ok_or(Error::NoHome { what: "repository", flag: "--repo" })?;

@@ -1,4 +1,4 @@
-//! What Ctrl-C and a request to terminate do.
+//! What Ctrl-C, a request to terminate and a terminal that hangs up do.
 //!
 //! A verb that can come to an end in order is asked to, and says so; asked again, or where a verb has nothing to put in
 //! order, the process ends at once. Both end with exit code 130. A signal that the program was started to ignore, as
@@ -31,8 +31,8 @@ pub(crate) fn listen(world: World, orderly: Orderly, out: Out) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
-            let mut signals = (wanted(SignalKind::interrupt()), wanted(SignalKind::terminate()));
-            wait((&mut signals.0, &mut signals.1), &world, &orderly, out).await;
+            let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+            wait(kinds.map(wanted), &world, &orderly, out).await;
         });
     });
 }
@@ -57,16 +57,13 @@ async fn next(signal: &mut Option<Signal>) {
     }
 }
 
-async fn wait(
-    (interrupt, terminate): (&mut Option<Signal>, &mut Option<Signal>),
-    world: &World,
-    orderly: &Orderly,
-    out: Out,
-) {
+async fn wait(signals: [Option<Signal>; 3], world: &World, orderly: &Orderly, out: Out) {
+    let [mut interrupt, mut terminate, mut hangup] = signals;
     loop {
         tokio::select! {
-            () = next(interrupt) => {}
-            () = next(terminate) => {}
+            () = next(&mut interrupt) => {}
+            () = next(&mut terminate) => {}
+            () = next(&mut hangup) => {}
         }
         if world.is_stopped() || !orderly.0.load(Ordering::Relaxed) {
             std::process::exit(i32::from(INTERRUPTED));

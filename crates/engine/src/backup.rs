@@ -94,6 +94,9 @@ pub fn backup(repo: &Repo, request: Request) -> Result<Report, Error> {
     repo.may_add(&request.source)?;
     let basis = choose_basis(repo, &request);
     let kind = request.kind.unwrap_or(if basis.is_some() { PointKind::Incremental } else { PointKind::Full });
+    let damaged = known_damage(repo, &request.source);
+    // What is known to be damaged somewhere is not relied on: all of it is read back, or stored again.
+    let kind = if damaged.is_some() { PointKind::Full } else { kind };
     let basis = basis.filter(|_| kind != PointKind::Full);
     let reuse = if kind == PointKind::Full { Reuse::Verified } else { Reuse::Trusted };
     let style = Style { level: request.level, reuse };
@@ -101,7 +104,7 @@ pub fn backup(repo: &Repo, request: Request) -> Result<Report, Error> {
     let rooted = !roots.is_empty();
     let writer = Writer::open(repo, roots, style)?;
     let basis = basis.filter(|basis| !rooted || writer.accepted().contains(basis));
-    let run = Run { repo, request, writer, kind, basis, rooted, begun };
+    let run = Run { repo, request, writer, kind, basis, rooted, damaged, begun };
     run.go()
 }
 
@@ -116,6 +119,27 @@ pub fn preview(repo: &Repo, request: &Request) -> Result<Preview, Error> {
     feed::preview(selection, remembered, repo.world())
 }
 
+/// A sentence about points that were found damaged since the last full point of this source, if there are some. A full
+/// point stores anew what it cannot read back, and says where it is to be read from then on.
+fn known_damage(repo: &Repo, source: &str) -> Option<String> {
+    let (fold, region) = (repo.fold(), repo.io().region_name().to_owned());
+    let full = fold
+        .live(Some(source))
+        .iter()
+        .filter(|p| p.point.kind == PointKind::Full)
+        .map(|p| p.point.as_of)
+        .max();
+    let since = full.unwrap_or(i64::MIN);
+    let found = |p: &&&repo::PointRecord| p.standing(&region).damaged.is_some_and(|found| found.time > since);
+    let damaged = fold.live(None).iter().filter(found).count();
+    (damaged > 0).then(|| {
+        format!(
+            "{damaged} points were found damaged since the last full one, so this point is full: everything was read, and \
+             used again only where it could be read back. `seawall verify --level L1` says what is whole now"
+        )
+    })
+}
+
 /// The point that this one is compared with: for a differential one the newest full point, else the newest. A host that
 /// cannot read points knows those that it remembers.
 fn choose_basis(repo: &Repo, request: &Request) -> Option<PointId> {
@@ -127,8 +151,12 @@ fn choose_basis(repo: &Repo, request: &Request) -> Option<PointId> {
     let fold = repo.fold();
     let live = fold.live(Some(&request.source));
     let fits = |kind: PointKind| request.kind != Some(PointKind::Differential) || kind == PointKind::Full;
-    let newest = live.iter().rev().find(|p| fits(p.point.kind)).map(|p| p.point.id);
-    newest.filter(|_| request.kind != Some(PointKind::Full))
+    let newest = match request.kind {
+        Some(PointKind::Full) => return None,
+        Some(PointKind::Differential) => live.iter().rev().find(|p| fits(p.point.kind)).copied(),
+        _ => fold.newest(Some(&request.source), i64::MAX),
+    };
+    newest.map(|p| p.point.id)
 }
 
 struct Run<'r> {
@@ -139,6 +167,8 @@ struct Run<'r> {
     basis: Option<PointId>,
     /// Whether the basis is a root of the session, so that what lies under it may be taken over without a question.
     rooted: bool,
+    /// Why this point is a full one though another kind was asked for or usual.
+    damaged: Option<String>,
     begun: Duration,
 }
 
@@ -165,9 +195,9 @@ impl Run<'_> {
         let record = self.record(point, as_of, &collected);
         let (bytes_new, bytes_stored) = self.writer.counted();
         let sizes = Sizes { bytes_new, bytes_stored, ..collected.sizes };
-        let lost_index = self.writer.lost_index().iter();
-        let notices =
-            lost_index.map(|what| format!("chunk index: {what}; what it lists is stored again")).collect();
+        let lost = |what: &String| format!("chunk index: {what}; what it lists is stored again");
+        let lost_index: Vec<String> = self.writer.lost_index().iter().map(lost).collect();
+        let notices = self.damaged.take().into_iter().chain(lost_index).collect();
         self.writer.commit(record)?;
         let places = Places::of(self.repo.state(), &self.request.source);
         let names = match self.kind {

@@ -8,28 +8,45 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use format::id::PointId;
+use format::id::{PackId, PointId};
 use format::meta::{FileTime, Kind, Meta};
 use format::tree::{Entry, decode_entry, encode_entry};
 use source::directory::Found;
 
-const MAGIC: &[u8; 16] = b"seawall basis 2\n";
+const MAGIC: &[u8; 16] = b"seawall basis 3\n";
 
 /// Longest record; an entry is at most a node long.
 const RECORD_BYTES_MAX: u32 = 1 << 20;
 
+/// A file in more packs is read again each time: 32 TiB of new data.
+const PACKS_MAX: u32 = 1 << 20;
+
 /// By which a file is known again on this machine.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seen {
     inode: u64,
     ctime: FileTime,
     settled: bool,
+    /// All packs that the content lies in, where the entry itself does not name them.
+    packs: Vec<PackId>,
 }
 
 impl Seen {
     /// What a walk that began at `scan_start` saw.
     pub(crate) fn of(found: &Found, scan_start: FileTime) -> Seen {
-        Seen { inode: found.identity.inode, ctime: found.identity.ctime, settled: found.settled(scan_start) }
+        Seen {
+            inode: found.identity.inode,
+            ctime: found.identity.ctime,
+            settled: found.settled(scan_start),
+            packs: Vec::new(),
+        }
+    }
+}
+
+impl Seen {
+    /// The same, with all packs that the content lies in.
+    pub(crate) fn with_packs(self, packs: Vec<PackId>) -> Seen {
+        Seen { packs, ..self }
     }
 }
 
@@ -64,8 +81,9 @@ impl Basis {
         Some(PointId(id.try_into().ok()?))
     }
 
-    /// The entry of a file that has not changed since. Paths must be asked for in order.
-    pub(crate) fn unchanged(&mut self, found: &Found) -> Option<Entry> {
+    /// The entry of a file that has not changed since, and the packs that it does not name itself. Paths must be asked for
+    /// in order.
+    pub(crate) fn unchanged(&mut self, found: &Found) -> Option<(Entry, Vec<PackId>)> {
         while self.next.as_ref().is_some_and(|next| next.entry.path < found.path) {
             self.advance();
         }
@@ -81,7 +99,7 @@ impl Basis {
         self.advance();
         // A change of an attribute would have changed the ctime.
         let meta = Meta { xattrs: old.entry.meta.xattrs, ..found.meta.clone() };
-        Some(Entry { path: old.entry.path, meta, content: old.entry.content })
+        Some((Entry { path: old.entry.path, meta, content: old.entry.content }, old.seen.packs))
     }
 
     fn advance(&mut self) {
@@ -89,7 +107,7 @@ impl Basis {
     }
 
     fn read_record(&mut self) -> Option<Remembered> {
-        const HEAD: u64 = 4 + 8 + 8 + 4 + 1;
+        const HEAD: u64 = 4 + 8 + 8 + 4 + 1 + 4;
         let mut head = [0; HEAD as usize];
         if self.left < HEAD {
             return None;
@@ -98,20 +116,24 @@ impl Basis {
         let (length, rest) = head.split_first_chunk::<4>()?;
         let (inode, rest) = rest.split_first_chunk::<8>()?;
         let (seconds, rest) = rest.split_first_chunk::<8>()?;
-        let (nanos, settled) = rest.split_first_chunk::<4>()?;
-        let length = u32::from_le_bytes(*length);
-        if length > RECORD_BYTES_MAX {
+        let (nanos, rest) = rest.split_first_chunk::<4>()?;
+        let (settled, count) = rest.split_first_chunk::<1>()?;
+        let (length, count) = (u32::from_le_bytes(*length), u32::from_le_bytes(*count.first_chunk()?));
+        if length > RECORD_BYTES_MAX || count > PACKS_MAX {
             return None;
         }
         let mut bytes = vec![0; length as usize];
         self.input.read_exact(&mut bytes).ok()?;
-        self.left = self.left.checked_sub(HEAD + u64::from(length))?;
+        let mut packs = vec![0; count as usize * 32];
+        self.input.read_exact(&mut packs).ok()?;
+        self.left = self.left.checked_sub(HEAD + u64::from(length) + packs.len() as u64)?;
         Some(Remembered {
             entry: decode_entry(&bytes).ok()?,
             seen: Seen {
                 inode: u64::from_le_bytes(*inode),
                 ctime: FileTime { seconds: i64::from_le_bytes(*seconds), nanos: u32::from_le_bytes(*nanos) },
-                settled: settled == [1],
+                settled: *settled == [1],
+                packs: packs.as_chunks::<32>().0.iter().map(|id| PackId(*id)).collect(),
             },
         })
     }
@@ -162,16 +184,20 @@ impl Recorder {
     pub(crate) fn push(&mut self, entry: &Entry, seen: &Seen) {
         let bytes = encode_entry(entry);
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        if length > RECORD_BYTES_MAX {
+        let count = u32::try_from(seen.packs.len()).unwrap_or(u32::MAX);
+        if length > RECORD_BYTES_MAX || count > PACKS_MAX {
             return;
         }
+        let packs: Vec<u8> = seen.packs.iter().flat_map(|pack| *pack.as_bytes()).collect();
         self.write(&[
             &length.to_le_bytes(),
             &seen.inode.to_le_bytes(),
             &seen.ctime.seconds.to_le_bytes(),
             &seen.ctime.nanos.to_le_bytes(),
             &[u8::from(seen.settled)],
+            &count.to_le_bytes(),
             &bytes,
+            &packs,
         ]);
     }
 

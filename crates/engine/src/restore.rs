@@ -5,24 +5,29 @@
 //! pieces in it to where they belong. A file gets its metadata when its last byte is written, directories at the end,
 //! deepest first. A file that cannot be had whole is not left behind as if it were.
 
+mod compare;
 mod plan;
 mod window;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use format::meta::{Kind, Meta};
 use format::path::TreePath;
-use format::tree::{Entry, Walk};
+use format::tree::{Content, Entry, Walk, content_parts};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use repo::{PointRecord, Reader, Repo};
-use source::directory::{Existing, FLAGS, Ownership, Target};
+use source::directory::{Excludes, Existing, FLAGS, Item, Ownership, Selection, Target, scan};
 use world::{Remedied, Remedy, Step};
 
 pub use plan::{Plan, plan};
 
 use crate::error::{Error, Problem};
 use window::Window;
+
+/// Files that are read back together.
+const READ_BACK_FILES: usize = 1024;
 
 /// What is to be brought back, and where to.
 pub struct Request {
@@ -32,6 +37,12 @@ pub struct Request {
     pub into: PathBuf,
     /// Only what matches one of these globs, and what lies below; everything if there are none.
     pub include: Vec<String>,
+    /// What matches these globs comes first, in this order.
+    pub first: Vec<String>,
+    /// Remove names of the target that are not in the point.
+    pub remove_others: bool,
+    /// Read everything that was written again from the disk, and compare.
+    pub read_back: bool,
     /// What may happen to what is there.
     pub existing: Existing,
     /// Owners by number only.
@@ -51,12 +62,23 @@ pub struct Report {
     pub fetched_bytes: u64,
     /// Requests for content.
     pub requests: u64,
+    /// Bytes of content that were written; where differences were asked for, those that were not there already.
+    pub written_bytes: u64,
+    /// Names that were there and not in the point, and were removed because that was asked for.
+    pub removed: u64,
+    /// Patterns that nothing in the point matched.
+    pub unmatched: Vec<String>,
     /// What is not back.
     pub problems: Vec<Problem>,
     /// What could not be set on something that is back.
     pub shortfalls: Vec<Problem>,
     /// How long it took.
     pub time: Duration,
+}
+
+fn nothing_matches(request: &Request) -> Error {
+    let globs = request.include.join(", ");
+    Error::Request(format!("nothing in the point matches {globs}; nothing was restored"))
 }
 
 /// Brings a point back.
@@ -82,14 +104,20 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
         leaf: None,
         wanted: false,
     };
-    run.walk(&pool, &request.point, &include)?;
+    run.walk_all(&pool, request, &include)?;
     if !run.wanted && run.report.problems.is_empty() {
-        let globs = request.include.join(", ");
-        return Err(Error::Request(format!("nothing in the point matches {globs}; nothing was restored")));
+        return Err(nothing_matches(request));
+    }
+    run.report.unmatched = include.unmatched();
+    if request.remove_others {
+        run.remove_others(request)?;
     }
     run.finish_directories();
-    run.set_flags();
     target.sync()?;
+    if request.read_back {
+        run.read_back(&pool, request, &include)?;
+    }
+    run.set_flags();
     run.report.time = repo.world().monotonic().saturating_sub(begun);
     Ok(run.report)
 }
@@ -108,14 +136,39 @@ struct Run<'a, 'r> {
 }
 
 impl Run<'_, '_> {
+    /// What is wanted first comes first, in the order in which it was named; then the rest.
+    fn walk_all(
+        &mut self,
+        pool: &rayon::ThreadPool,
+        request: &Request,
+        include: &Include,
+    ) -> Result<(), Error> {
+        let first: Vec<Include> = request
+            .first
+            .iter()
+            .map(|glob| Include::new(std::slice::from_ref(glob)))
+            .collect::<Result<_, _>>()?;
+        let mut window = Window::new(self.reader, self.target);
+        for pass in 0..=first.len() {
+            self.leaf = None;
+            let turn = |path: &TreePath| first.iter().position(|f| f.matches(path)).unwrap_or(first.len());
+            self.walk(pool, &request.point, &mut window, &|path| {
+                include.matches(path) && turn(path) == pass
+            })?;
+            self.run_window(pool, &mut window)?;
+        }
+        window.link_names(&mut self.report);
+        Ok(())
+    }
+
     fn walk(
         &mut self,
         pool: &rayon::ThreadPool,
         point: &PointRecord,
-        include: &Include,
+        window: &mut Window<'_, '_>,
+        wanted: &dyn Fn(&TreePath) -> bool,
     ) -> Result<(), Error> {
         let mut walk = Walk::new(Nodes(self.reader), point.point.root);
-        let mut window = Window::new(self.reader, self.target);
         while let Some(entry) = walk.next() {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -128,17 +181,15 @@ impl Run<'_, '_> {
             if self.contradicts(&entry) {
                 continue;
             }
-            if include.matches(&entry.path) {
+            if wanted(&entry.path) {
                 self.wanted = true;
-                self.place(entry, &mut window)?;
+                self.place(entry, pool, window)?;
             }
             if window.is_full() {
-                self.run_window(pool, &mut window)?;
+                self.run_window(pool, window)?;
             }
             self.check_stop()?;
         }
-        self.run_window(pool, &mut window)?;
-        window.link_names(&mut self.report);
         Ok(())
     }
 
@@ -165,6 +216,84 @@ impl Run<'_, '_> {
         if self.reader.repo().world().is_stopped() { Err(Error::Stopped) } else { Ok(()) }
     }
 
+    /// Removes what the target holds and the point does not, deepest first. Where part of the point could not be read,
+    /// nobody knows what belongs to it, and everything stays.
+    fn remove_others(&mut self, request: &Request) -> Result<(), Error> {
+        if self.report.problems.iter().any(|problem| problem.damaged) {
+            let what = "nothing was removed, as part of the point could not be read";
+            self.report.problems.push(Problem::new(&TreePath::root(), what));
+            return Ok(());
+        }
+        for path in others(self.reader, request)?.iter().rev() {
+            match self.target.remove(path) {
+                Ok(()) => self.report.removed += 1,
+                Err(error) => self.report.problems.push(Problem::new(path, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every file that was restored, and compares each chunk with its id.
+    fn read_back(
+        &mut self,
+        pool: &rayon::ThreadPool,
+        request: &Request,
+        include: &Include,
+    ) -> Result<(), Error> {
+        use rayon::prelude::*;
+        self.reader.repo().world().report(Step::Phase("reading back"));
+        let named: std::collections::BTreeSet<TreePath> =
+            self.report.problems.iter().map(|problem| problem.path.clone()).collect();
+        let mut batch = Vec::new();
+        let mut walk = Walk::new(Nodes(self.reader), request.point.point.root);
+        loop {
+            self.check_stop()?;
+            let next = walk.next();
+            let done = next.is_none();
+            // What could not be read is named already.
+            batch.extend(next.and_then(Result::ok).filter(|entry| {
+                entry.meta.kind == Kind::File && include.matches(&entry.path) && !named.contains(&entry.path)
+            }));
+            if done || batch.len() >= READ_BACK_FILES {
+                let wrong = |entry: Entry| match self.is_as_written(&entry) {
+                    Ok(true) => None,
+                    Ok(false) => Some(Problem::new(&entry.path, "it reads back other than it was written")),
+                    Err(error) => Some(Problem::new(&entry.path, error)),
+                };
+                let batch = std::mem::take(&mut batch);
+                let found: Vec<Problem> = pool.install(|| batch.into_par_iter().filter_map(wrong).collect());
+                self.report.problems.extend(found);
+            }
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_as_written(&self, entry: &Entry) -> Result<bool, Error> {
+        let Some(sink) = self.target.look_at(&entry.path)? else { return Ok(false) };
+        sink.forget_cached();
+        let mut end = [0];
+        if sink.read_at(entry.meta.size, &mut end)? > 0 {
+            return Ok(false);
+        }
+        if let Content::Inline(bytes) = &entry.content {
+            let mut there = vec![0; bytes.len()];
+            return Ok(sink.read_at(0, &mut there)? == bytes.len() && there[..] == **bytes);
+        }
+        for extent in content_parts(Nodes(self.reader), entry) {
+            let extent = extent?;
+            let right = match extent.chunk {
+                Some(reference) => compare::holds(&sink, extent.offset, &reference, self.reader.chunk_key())?,
+                None => compare::is_zero(&sink, extent.offset, extent.length)?,
+            };
+            if !right {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// A node of the tree is gone: what it held is named as far as it is known.
     fn lost_subtree(&mut self, walk: &Walk<Nodes<'_, '_>>, error: &Error) {
         let (path, count) = match walk.missing() {
@@ -179,7 +308,12 @@ impl Run<'_, '_> {
     }
 
     /// Makes an entry or plans it. What every later one would meet too is returned.
-    fn place(&mut self, entry: Entry, window: &mut Window<'_, '_>) -> Result<(), Error> {
+    fn place(
+        &mut self,
+        entry: Entry,
+        pool: &rayon::ThreadPool,
+        window: &mut Window<'_, '_>,
+    ) -> Result<(), Error> {
         let path = entry.path.clone();
         if entry.meta.xattrs.iter().any(|(name, _)| &**name == FLAGS) {
             self.flagged.push((path.clone(), entry.meta.clone()));
@@ -190,7 +324,7 @@ impl Run<'_, '_> {
                 self.directories.push((entry.path, entry.meta));
                 made
             }
-            Kind::File => window.file(entry, &mut self.report),
+            Kind::File => window.file(entry, pool, &mut self.report),
             Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice
                 if window.is_further_name(&entry) =>
             {
@@ -236,7 +370,9 @@ impl Run<'_, '_> {
 
     /// Deepest first, because writing into a directory changes its time.
     fn finish_directories(&mut self) {
-        for (path, meta) in self.directories.iter().rev() {
+        // A directory that was there and holds other things too keeps its own.
+        let is_own = |path: &TreePath| self.target.is_new() || !path.is_root();
+        for (path, meta) in self.directories.iter().rev().filter(|(path, _)| is_own(path)) {
             match self.target.metadata(path, meta) {
                 Ok(shortfalls) => {
                     let named = shortfalls.iter().map(|s| Problem::new(&s.path, s));
@@ -246,6 +382,29 @@ impl Run<'_, '_> {
             }
         }
     }
+}
+
+/// Names below the target that the point does not hold, in path order; both are walked in that order side by side.
+fn others(reader: &Reader<'_>, request: &Request) -> Result<Vec<TreePath>, Error> {
+    let roots = vec![request.into.clone()];
+    let selection = Selection { roots, excludes: Excludes::default(), one_file_system: false };
+    let mut walk = Walk::new(Nodes(reader), request.point.point.root);
+    let mut next = walk.next().transpose()?;
+    let mut others = Vec::new();
+    for item in scan(&selection, reader.repo().world())? {
+        let path = match item {
+            Item::Entry(found) => found.path,
+            Item::Skipped(skipped) => skipped.path,
+            Item::Problem(problem) => return Err(problem.error.into()),
+        };
+        while next.as_ref().is_some_and(|entry| entry.path < path) {
+            next = walk.next().transpose()?;
+        }
+        if next.as_ref().is_none_or(|entry| entry.path != path) {
+            others.push(path);
+        }
+    }
+    Ok(others)
 }
 
 /// Nodes with this crate's errors.
@@ -274,28 +433,50 @@ fn concerns_everything(error: &Error) -> bool {
     }
 }
 
-/// Which entries are wanted.
-pub(crate) struct Include(Option<GlobSet>);
+/// Which entries are wanted: everything, if no pattern was given.
+pub(crate) struct Include(Vec<Pattern>);
+
+struct Pattern {
+    typed: String,
+    globs: GlobSet,
+    matched: AtomicBool,
+}
 
 impl Include {
     pub(crate) fn new(globs: &[String]) -> Result<Include, Error> {
-        if globs.is_empty() {
-            return Ok(Include(None));
-        }
         let bad = |error: globset::Error| Error::Request(format!("include pattern: {error}"));
-        let mut set = GlobSetBuilder::new();
-        for glob in globs {
-            let glob = glob.trim_matches('/');
+        let mut patterns = Vec::new();
+        for typed in globs {
+            let glob = typed.trim_start_matches("./").trim_matches('/');
+            if glob.is_empty() || glob == "." {
+                return Err(Error::Request(format!(
+                    "`{typed}` is no pattern: without one everything is restored"
+                )));
+            }
+            let mut set = GlobSetBuilder::new();
             for form in [glob.to_owned(), format!("{glob}/**")] {
                 set.add(GlobBuilder::new(&form).literal_separator(true).build().map_err(bad)?);
             }
+            let (typed, globs) = (typed.clone(), set.build().map_err(bad)?);
+            patterns.push(Pattern { typed, globs, matched: AtomicBool::new(false) });
         }
-        Ok(Include(Some(set.build().map_err(bad)?)))
+        Ok(Include(patterns))
     }
 
     pub(crate) fn matches(&self, path: &TreePath) -> bool {
         use std::os::unix::ffi::OsStrExt;
         let path = std::ffi::OsStr::from_bytes(path.as_bytes());
-        self.0.as_ref().is_none_or(|set| set.is_match(path))
+        let mut any = self.0.is_empty();
+        for pattern in self.0.iter().filter(|pattern| pattern.globs.is_match(path)) {
+            pattern.matched.store(true, Ordering::Relaxed);
+            any = true;
+        }
+        any
+    }
+
+    /// Patterns that nothing matched so far.
+    fn unmatched(&self) -> Vec<String> {
+        let none = self.0.iter().filter(|pattern| !pattern.matched.load(Ordering::Relaxed));
+        none.map(|pattern| pattern.typed.clone()).collect()
     }
 }

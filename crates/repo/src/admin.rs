@@ -3,7 +3,8 @@
 use format::fact::{Fact, Grant, Revoke};
 use format::genesis::Genesis;
 use format::id::{RepoId, SlotId, WriterId};
-use format::key::{Bundle, Lock, Slot, SlotLabel, fresh};
+use format::key::{Bundle, Lock, Slot, SlotLabel, Unlock, fresh};
+use format::limit::SMALL_OBJECT_BYTES_MAX;
 use format::seal::Signer;
 
 use crate::error::Error;
@@ -65,7 +66,8 @@ impl Repo {
         Ok(slot)
     }
 
-    /// Deletes a slot; the last one stays. Whoever opened it before may have kept the keys.
+    /// Deletes a slot; the last one stays. Whoever opened it before may have kept the keys. Where two are removed at once,
+    /// both look again afterwards, and put back what they took if nothing is left.
     pub fn remove_slot(&self, slot: SlotId) -> Result<(), Error> {
         let slots = self.slots()?;
         let found = slots.iter().find(|s| s.id() == slot);
@@ -73,7 +75,24 @@ impl Repo {
         if slots.len() == 1 {
             return Err(Error::LastSlot(slot.to_string()));
         }
-        self.io.delete(&layout::slot(found.domain(), slot))
+        let key = layout::slot(found.domain(), slot);
+        let bytes = self.io.get_small(&key, SMALL_OBJECT_BYTES_MAX as u64)?;
+        self.io.delete(&key)?;
+        if self.slots()?.is_empty() {
+            self.io.put_seen(&key, bytes)?;
+            return Err(Error::LastSlot(slot.to_string()));
+        }
+        Ok(())
+    }
+
+    /// The slot that the secret at hand opened, if one did.
+    pub fn opened_by(&self) -> Option<SlotId> {
+        self.opened_by
+    }
+
+    /// The slot that this secret opens already, if there is one.
+    pub fn slot_of(&self, unlock: &Unlock) -> Result<Option<SlotId>, Error> {
+        Ok(self.slots()?.iter().find(|slot| slot.open(unlock).is_ok()).map(Slot::id))
     }
 
     /// All that a host needs which may add points and nothing else: it neither reads them back nor forgets any. It counts

@@ -74,7 +74,7 @@ pub enum Error {
         damage: String,
     },
     /// It is another repository than the one that was trusted.
-    #[error("{place} holds repository {found:.16}, but {expected:.16} is the one that was trusted")]
+    #[error("{place} holds repository {found}, but {expected} is the one that was trusted")]
     NotTrusted {
         /// Where.
         place: String,
@@ -167,6 +167,7 @@ impl Error {
     /// Whether one object is gone, cut or too long, so that going on with the others makes sense.
     pub(crate) fn is_about_object(&self) -> bool {
         match self {
+            Error::Storage(storage::Error::OutOfRange { .. }) => true,
             Error::Storage(error) => error.is_not_found(),
             Error::Object { .. } | Error::Damaged { .. } => true,
             _ => false,

@@ -41,6 +41,8 @@ pub struct PointRecord {
     pub point: Point,
     /// The entry that made it.
     pub entry: EntryId,
+    /// When that entry was written, in the order of what its writer had seen.
+    pub stated: LogicalTime,
     /// The entries that forgot it everywhere and were not undone.
     pub forgotten_by: BTreeSet<EntryId>,
     /// Regions that alone forgot it, each with the entries that did and were not undone.
@@ -82,18 +84,23 @@ pub struct Standing<'v> {
 
 impl<'v> Standing<'v> {
     pub(crate) fn of(verified: impl Iterator<Item = &'v Verified>) -> Standing<'v> {
-        let mut standing = Standing::default();
+        let (mut best, mut hashed): (Option<&Verified>, Option<&Verified>) = (None, None);
+        let mut open: Vec<&Verified> = Vec::new();
         for one in verified {
             if one.problems > 0 {
-                standing = Standing { damaged: Some(one), hashed: None, best: None };
-            } else if standing.damaged.is_none_or(|found| covers(one.level, found.level)) {
-                let higher = standing.best.is_none_or(|best| best.level <= one.level);
-                standing.damaged = None;
-                standing.best = if higher { Some(one) } else { standing.best };
-                standing.hashed = if covers(one.level, 1) { Some(one) } else { standing.hashed };
+                (best, hashed) = (None, None);
+                open.retain(|found| found.level != one.level);
+                open.push(one);
+                continue;
+            }
+            open.retain(|found| !covers(one.level, found.level));
+            if open.is_empty() {
+                let higher = best.is_none_or(|best| best.level <= one.level);
+                best = if higher { Some(one) } else { best };
+                hashed = if covers(one.level, 1) { Some(one) } else { hashed };
             }
         }
-        standing
+        Standing { damaged: open.last().copied(), hashed, best }
     }
 }
 
@@ -374,7 +381,7 @@ impl Fold {
                 self.domains.insert((domain.domain, domain.generation));
             }
             Fact::Moved(moved) => self.moves.push(moved),
-            Fact::Point(point) => self.take_point(*point, id),
+            Fact::Point(point) => self.take_point(*point, id, entry.clear.time),
             Fact::Forget(forget) => {
                 let regions: Vec<Option<String>> =
                     forget.regions.map_or(vec![None], |names| names.into_iter().map(Some).collect());
@@ -414,9 +421,10 @@ impl Fold {
         }
     }
 
-    fn take_point(&mut self, point: Point, id: &EntryId) {
+    fn take_point(&mut self, point: Point, id: &EntryId, stated: LogicalTime) {
         let record = PointRecord {
             entry: *id,
+            stated,
             forgotten_by: BTreeSet::new(),
             forgotten_in: BTreeMap::new(),
             pinned_until: None,
@@ -467,6 +475,20 @@ impl Fold {
     /// The first unknown fact that forbids `verb`.
     pub fn forbids(&self, verb: &str) -> Option<&RawFact> {
         self.unknown.iter().find(|fact| fact.critical.iter().any(|v| v == verb))
+    }
+
+    /// The newest live point of `source`, or of all, that is not after `latest` (UTC nanoseconds). A point whose clock was
+    /// ahead is not the newest: another one was stated after it and was finished, by its own clock, before the first began.
+    pub fn newest(&self, source: Option<&str>, latest: i64) -> Option<&PointRecord> {
+        let live = self.live(source);
+        let ahead = |p: &PointRecord| {
+            live.iter().any(|other| {
+                let same = other.point.source == p.point.source;
+                same && other.stated > p.stated && other.point.finished < p.point.as_of
+            })
+        };
+        let mut believable = live.iter().rev().filter(|p| p.point.as_of <= latest);
+        believable.find(|p| !ahead(p)).copied()
     }
 
     /// Live points of `source`, or all, oldest `as_of` first.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use format::Malformed;
@@ -96,6 +97,7 @@ pub struct Reader<'r> {
     broken: Mutex<Recent<PackId, String>>,
     frames: Mutex<Recent<FrameId, Arc<Vec<u8>>>>,
     scratch: Mutex<Scratch>,
+    fetched: AtomicU64,
 }
 
 impl<'r> Reader<'r> {
@@ -111,6 +113,7 @@ impl<'r> Reader<'r> {
             broken: Mutex::new(Recent::new(DIRECTORIES_MAX)),
             frames: Mutex::new(Recent::new(FRAMES_MAX)),
             scratch: Mutex::default(),
+            fetched: AtomicU64::new(0),
             repo,
         })
     }
@@ -118,6 +121,11 @@ impl<'r> Reader<'r> {
     /// The repository.
     pub fn repo(&self) -> &'r Repo {
         self.repo
+    }
+
+    /// Bytes that this reader fetched so far, directories and frames; ranges that others fetch are not among them.
+    pub fn fetched(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
     }
 
     /// The key that chunk ids are made with.
@@ -157,7 +165,12 @@ impl<'r> Reader<'r> {
         if let Some(record) = self.fold.packs.get(&pack).filter(|record| record.size != size) {
             return Err(io.damaged(&key, format!("it has {size} bytes instead of {}", record.size)));
         }
-        let wrong = |error: format::Error| Error::object(&key, io.place())(error);
+        // The genesis says which versions there are, so a pack of another one is damaged.
+        let wrong = |error: format::Error| match error {
+            format::Error::Newer { .. } => io.damaged(&key, error.to_string()),
+            error => Error::object(&key, io.place())(error),
+        };
+        self.fetched.fetch_add(end.len() as u64, Ordering::Relaxed);
         let tail = Tail::decode(&end).map_err(wrong)?;
         let range = tail.directory_range(size).map_err(wrong)?;
         let sealed = match range.start.checked_sub(size.saturating_sub(end.len() as u64)) {
@@ -209,6 +222,7 @@ impl<'r> Reader<'r> {
         let (pack, found) = self.locate_in(place, frame)?;
         let (io, range) = (&self.repo.io, pack.range(&found));
         let bytes = io.get_range(&pack.key, range.clone()).map_err(|e| io.missing(e, &pack.key))?;
+        self.fetched.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let opened = pack.open(&found, range.start, &bytes, &mut lock(&self.scratch));
         opened.map_err(Error::object(&pack.key, io.place()))
     }

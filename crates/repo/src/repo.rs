@@ -61,6 +61,7 @@ pub struct Repo {
     pub(crate) bundle: Bundle,
     pub(crate) state: State,
     pub(crate) catalog: Catalog,
+    pub(crate) opened_by: Option<SlotId>,
     host: String,
     view: Mutex<View>,
     notices: Vec<String>,
@@ -116,7 +117,14 @@ impl Repo {
             return Err(Error::not_trusted(place, expected, genesis.id));
         }
         let mut notices = Vec::new();
-        let bundle = unlock(&io, &genesis, secret, &mut notices)?;
+        if trusted.is_none() {
+            let first = "this is the first look at repository";
+            notices.push(format!(
+                "{first} {} from here, and no --trust was given to compare it with",
+                genesis.id
+            ));
+        }
+        let (bundle, opened_by) = unlock(&io, &genesis, secret, &mut notices)?;
         let state = State::open(state, genesis.id)?;
         state.remember(&place, genesis.id)?;
         let (catalog, opened) = Catalog::open(&state.path("catalog.sqlite"), genesis.id)?;
@@ -124,7 +132,7 @@ impl Repo {
             notices.push(format!("the catalog was not usable ({why}) and is made anew from the repository"));
         }
         let view = Mutex::new(View { log: Log::default(), fold: Arc::default(), vanished: Vec::new() });
-        let mut repo = Repo { world, io, genesis, bundle, state, catalog, host, view, notices };
+        let mut repo = Repo { world, io, genesis, bundle, state, catalog, opened_by, host, view, notices };
         repo.load_cached()?;
         repo.refresh()?;
         Ok(repo)
@@ -216,16 +224,22 @@ impl Repo {
         Ok(view.fold.clone())
     }
 
-    /// Makes the catalog anew from the region alone.
+    /// Makes the catalog anew from the region, and what this host knows that the region has lost.
     pub fn rebuild_catalog(&self) -> Result<Arc<Fold>, Error> {
         let mut view = self.view();
         let reading = Reading { repo: self.genesis.id, bundle: Some(&self.bundle) };
         let mut log = Log::default();
         log.refresh(&self.io, &reading)?;
+        // What this host has seen and the region lost proves that it was lost; each entry proves itself.
+        let vanished: Vec<_> =
+            view.log.entries.keys().filter(|place| !log.entries.contains_key(place)).copied().collect();
+        for place in &vanished {
+            log.entries.insert(*place, view.log.entries[place].clone());
+        }
         let fold = Arc::new(Fold::of(log.entries.values(), self.root()));
         let all: Vec<LogEntry> = log.entries.values().cloned().collect();
         self.catalog.rebuild(&all, &fold)?;
-        *view = View { log, fold: fold.clone(), vanished: Vec::new() };
+        *view = View { log, fold: fold.clone(), vanished };
         Ok(fold)
     }
 
@@ -234,6 +248,11 @@ impl Repo {
         let reading = Reading { repo: self.genesis.id, bundle: Some(&self.bundle) };
         let mut log = Log::default();
         log.refresh(&self.io, &reading)?;
+        for place in self.vanished() {
+            if let Some(entry) = self.view().log.entries.get(&place) {
+                log.entries.insert(place, entry.clone());
+            }
+        }
         let fold = Fold::of(log.entries.values(), self.root());
         let all: Vec<LogEntry> = log.entries.values().cloned().collect();
         self.catalog.check(&all, &fold)
@@ -254,13 +273,10 @@ impl Repo {
         self.must_read()?;
         let fold = self.fold();
         let live = fold.live(source);
-        let now = self.world.now_ns();
         if asked == "latest" {
-            let believable = live.iter().rev().find(|p| p.point.as_of <= now.saturating_add(DRIFT_NS_MAX));
+            let newest = fold.newest(source, self.world.now_ns().saturating_add(DRIFT_NS_MAX));
             let of = source.map_or_else(String::new, |s| format!(" of {s}"));
-            return believable
-                .map(|p| (*p).clone())
-                .ok_or_else(|| self.no_point(format!("that is the latest{of}")));
+            return newest.cloned().ok_or_else(|| self.no_point(format!("that is the latest{of}")));
         }
         let found: Vec<&&PointRecord> =
             live.iter().filter(|p| p.point.id.to_string().starts_with(asked) && !asked.is_empty()).collect();
@@ -319,7 +335,7 @@ impl Repo {
             None => self.state.signer(&self.world)?,
         };
         let id = WriterId::of(&signer.public());
-        let fold = self.fold();
+        let fold = self.seen_by_others();
         match fold.writers.get(&id) {
             Some(writer) if writer.revoked.is_some() => {
                 Err(Error::NotAllowed { writer: id, act: "add anything: it was revoked" })
@@ -333,11 +349,48 @@ impl Repo {
         }
     }
 
+    /// This host's signer if it was let in; nobody is let in for asking.
+    pub(crate) fn known_signer(&self) -> Result<Option<Signer>, Error> {
+        let signer = match &self.bundle.writer {
+            Some(seed) => Some(Signer::from_seed(seed)),
+            None => self.state.known_signer()?,
+        };
+        let fold = self.seen_by_others();
+        let counts = |signer: &Signer| {
+            let writer = fold.writers.get(&WriterId::of(&signer.public()));
+            writer.is_some_and(|writer| writer.revoked.is_none())
+        };
+        Ok(signer.filter(counts))
+    }
+
+    /// The log as others see it: without what only this host remembers.
+    fn seen_by_others(&self) -> Arc<Fold> {
+        let view = self.view();
+        if view.vanished.is_empty() {
+            return view.fold.clone();
+        }
+        let here = view.log.entries.iter().filter(|(place, _)| !view.vanished.contains(place));
+        Arc::new(Fold::of(here.map(|(_, entry)| entry), self.root()))
+    }
+
+    /// Whether what this chain says counts for others too: its writer may have been shut out while it was at work.
+    pub(crate) fn check_counts(&self, writer: WriterId, session: SessionId) -> Result<(), Error> {
+        let fold = self.seen_by_others();
+        let refused = fold.findings.iter().any(|finding| match finding {
+            Finding::NotGranted(entry) | Finding::Stranger(entry) | Finding::NotAllowed { entry, .. } => {
+                (entry.writer, entry.session) == (writer, session)
+            }
+            _ => false,
+        });
+        let act = "add anything: it was shut out while it was at work, and what it added does not count";
+        if refused { Err(Error::NotAllowed { writer, act }) } else { Ok(()) }
+    }
+
     /// Lets this host in, and states domain and region if nobody has yet.
     fn enrol(&self) -> Result<(), Error> {
         let seed = self.bundle.root.as_ref().ok_or(Error::Keys(format::Error::NoKey("letting a host in")))?;
         let (root, own) = (Signer::from_seed(seed), self.state.signer(&self.world)?);
-        let fold = self.fold();
+        let fold = self.seen_by_others();
         let mut facts = Vec::new();
         for generation in &self.bundle.generations {
             if !fold.domains.contains(&(self.bundle.domain, generation.number)) {
@@ -551,9 +604,14 @@ pub(crate) fn slots(io: &Io, genesis: &Genesis, notices: &mut Vec<String>) -> Re
     Ok(slots)
 }
 
-fn unlock(io: &Io, genesis: &Genesis, secret: Secret, notices: &mut Vec<String>) -> Result<Bundle, Error> {
+fn unlock(
+    io: &Io,
+    genesis: &Genesis,
+    secret: Secret,
+    notices: &mut Vec<String>,
+) -> Result<(Bundle, Option<SlotId>), Error> {
     let unlock = match secret {
-        Secret::Bundle(bundle) if bundle.repo == genesis.id => return Ok(*bundle),
+        Secret::Bundle(bundle) if bundle.repo == genesis.id => return Ok((*bundle, None)),
         Secret::Bundle(bundle) => return Err(Error::not_trusted(io.place(), bundle.repo, genesis.id)),
         Secret::Unlock(unlock) => unlock,
     };
@@ -563,7 +621,7 @@ fn unlock(io: &Io, genesis: &Genesis, secret: Secret, notices: &mut Vec<String>)
         match slot.open(&unlock) {
             Ok(bundle) => {
                 notices.append(&mut damaged);
-                return Ok(bundle);
+                return Ok((bundle, Some(slot.id())));
             }
             Err(format::Error::WrongKey(_)) => {}
             Err(error) => damaged.push(format!("key slot {} does not open: {error}", slot.id())),

@@ -50,6 +50,8 @@ impl Level {
 pub struct Verdict {
     /// What is wrong, in sentences; the point can be brought back if there are none.
     pub problems: Vec<String>,
+    /// What is wrong with objects that the point leans on, and does it no harm.
+    pub notes: Vec<String>,
     /// Objects looked at.
     pub objects: u64,
     /// Bytes read.
@@ -67,26 +69,49 @@ impl Verdict {
 
 const NOT_AS_LOGGED: &str = "it does not hash to what the log says";
 
-/// Proves a point at one level, and writes the verdict down where this host may write.
-pub fn verify(repo: &Repo, point: &PointRecord, level: Level) -> Result<Verdict, Error> {
-    let session = announce(repo, point)?;
-    let reader = Reader::new(repo)?;
-    let mut check = Check { repo, reader: &reader, verdict: Verdict::default() };
-    check.run(point, level)?;
-    let verdict = check.verdict;
-    if let Some(mut session) = session {
-        let fact = Fact::Verified(Verified {
-            point: point.point.id,
-            level: level.number(),
-            region: repo.io.region_name().to_owned(),
-            time: repo.world.now_ns(),
-            problems: verdict.problems.len() as u64,
-            objects: verdict.objects,
-            bytes: verdict.bytes,
-        });
-        session.commit(vec![fact], Vec::new(), BTreeSet::new(), true)?;
+/// Proves points one after the other; what one of them has hashed is not hashed again for the next.
+pub struct Verifier<'r> {
+    repo: &'r Repo,
+    reader: Reader<'r>,
+    /// Packs that were hashed, and what is wrong with them.
+    hashed: BTreeMap<PackId, Option<String>>,
+}
+
+impl<'r> Verifier<'r> {
+    /// Looks at the repository as it is now.
+    pub fn new(repo: &'r Repo) -> Result<Verifier<'r>, Error> {
+        Ok(Verifier { repo, reader: Reader::new(repo)?, hashed: BTreeMap::new() })
     }
-    Ok(verdict)
+
+    /// Proves a point at one level, and writes the verdict down where this host may write.
+    pub fn verify(&mut self, point: &PointRecord, level: Level) -> Result<Verdict, Error> {
+        let repo = self.repo;
+        let session = announce(repo, point)?;
+        let before = self.reader.fetched();
+        let mut check = Check {
+            repo,
+            reader: &self.reader,
+            hashed: &mut self.hashed,
+            bad: BTreeMap::new(),
+            verdict: Verdict::default(),
+        };
+        check.run(point, level)?;
+        let mut verdict = check.verdict;
+        verdict.bytes += self.reader.fetched().saturating_sub(before);
+        if let Some(mut session) = session {
+            let fact = Fact::Verified(Verified {
+                point: point.point.id,
+                level: level.number(),
+                region: repo.io.region_name().to_owned(),
+                time: repo.world.now_ns(),
+                problems: verdict.problems.len() as u64,
+                objects: verdict.objects,
+                bytes: verdict.bytes,
+            });
+            session.commit(vec![fact], Vec::new(), BTreeSet::new(), true)?;
+        }
+        Ok(verdict)
+    }
 }
 
 /// Looks at the chunk index, which only backups need: runs that are not there, or whose bytes (from L1 on) are not those
@@ -125,36 +150,40 @@ pub fn verify_index(repo: &Repo, level: Level) -> Result<Verdict, Error> {
     failed.map_or(Ok(verdict), Err)
 }
 
-/// A session, so that no sweep takes the point from under the check; without a right to write there is none.
+/// A session, so that no sweep takes the point from under the check. A host that was not let in, or may not write, looks
+/// without one, and lets nobody in for it.
 fn announce<'r>(repo: &'r Repo, point: &PointRecord) -> Result<Option<Session<'r>>, Error> {
-    let signer = match repo.enrolled_signer() {
-        Ok(signer) => signer,
-        Err(Error::NotAllowed { .. } | Error::Keys(_)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let Some(signer) = repo.known_signer()? else { return Ok(None) };
     let roots = BTreeSet::from([point.point.id]);
-    Session::open(repo, signer, Purpose::Read, roots).map(Some)
+    match Session::open(repo, signer, Purpose::Read, roots) {
+        Err(Error::Storage(storage::Error::Denied { .. })) => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 struct Check<'a, 'r> {
     repo: &'r Repo,
     reader: &'a Reader<'r>,
+    hashed: &'a mut BTreeMap<PackId, Option<String>>,
+    /// Packs that something is wrong with: whether the point needs what is lost is asked in the end.
+    bad: BTreeMap<PackId, String>,
     verdict: Verdict,
 }
 
 impl Check<'_, '_> {
     fn run(&mut self, point: &PointRecord, level: Level) -> Result<(), Error> {
         let needed = self.closure(point)?;
+        let packs = self.packs(&needed)?;
+        self.verdict.objects += packs.len() as u64;
         match level {
-            Level::L0 => self.sizes(&needed),
-            Level::L1 => self.hashes(&needed),
+            Level::L0 => {}
+            Level::L1 => self.hash_all(&packs)?,
             Level::L2 => {
-                self.sizes(&needed)?;
                 self.tree(point, &needed)?;
                 self.log(point);
-                Ok(())
             }
         }
+        if self.bad.is_empty() { Ok(()) } else { self.read_what_is_in_bad_packs(point, level) }
     }
 
     fn problem(&mut self, what: impl ToString) {
@@ -174,7 +203,20 @@ impl Check<'_, '_> {
         }
     }
 
-    /// All frames that the point needs, by the lists in the directories alone.
+    /// What cannot be had from the pack of its origin makes that pack a bad one; anything but damage ends the check.
+    fn suspect<T>(&mut self, pack: PackId, outcome: Result<T, Error>) -> Result<Option<T>, Error> {
+        use world::{Remedied, Remedy};
+        match outcome {
+            Err(error) if error.remedy() == Remedy::Repair => {
+                self.bad.entry(pack).or_insert_with(|| error.to_string());
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
+        }
+    }
+
+    /// All frames that the point needs, by the lists in the directories alone. Opening a directory compares the size of
+    /// the pack with the log.
     fn closure(&mut self, point: &PointRecord) -> Result<BTreeSet<FrameId>, Error> {
         let mut needed = BTreeSet::new();
         let mut open = vec![point.point.root.frame()];
@@ -183,19 +225,19 @@ impl Check<'_, '_> {
                 continue;
             }
             let located = self.reader.locate(frame);
-            if let Some((_, found)) = self.tolerate(located)? {
+            if let Some((_, found)) = self.suspect(frame.pack, located)? {
                 open.extend(found.refs.iter().filter(|frame| !needed.contains(frame)));
             }
         }
         Ok(needed)
     }
 
-    /// Packs in which the needed frames lie.
+    /// Packs in which the needed frames lie, and their sizes.
     fn packs(&mut self, needed: &BTreeSet<FrameId>) -> Result<BTreeMap<PackId, u64>, Error> {
         let mut packs = BTreeMap::new();
         for frame in needed {
             let located = self.reader.locate(*frame);
-            if let Some((pack, _)) = self.tolerate(located)?
+            if let Some((pack, _)) = self.suspect(frame.pack, located)?
                 && let Some(id) = layout::parse_pack(pack.key.as_str())
             {
                 packs.insert(id, pack.size);
@@ -204,28 +246,95 @@ impl Check<'_, '_> {
         Ok(packs)
     }
 
-    /// Opening a directory has already compared the size with the log.
-    fn sizes(&mut self, needed: &BTreeSet<FrameId>) -> Result<(), Error> {
-        let packs = self.packs(needed)?;
-        self.verdict.objects += packs.len() as u64;
-        Ok(())
-    }
-
-    fn hashes(&mut self, needed: &BTreeSet<FrameId>) -> Result<(), Error> {
-        let (fold, io) = (self.repo.fold(), &self.repo.io);
-        for (pack, size) in self.packs(needed)? {
-            let key = layout::pack(pack);
-            let fetched = io.get_small(&key, size).map_err(|e| io.missing(e, &key));
-            let Some(bytes) = self.tolerate(fetched)? else { continue };
-            self.verdict.objects += 1;
-            self.verdict.bytes += bytes.len() as u64;
-            match fold.packs.get(&pack) {
-                Some(record) if Hash::of(&bytes) == record.hash => {}
-                Some(_) => self.problem(io.damaged(&key, NOT_AS_LOGGED)),
-                None => self.problem(io.damaged(&key, "no entry of the log brings it")),
+    fn hash_all(&mut self, packs: &BTreeMap<PackId, u64>) -> Result<(), Error> {
+        for (pack, size) in packs {
+            let wrong = match self.hashed.get(pack) {
+                Some(known) => known.clone(),
+                None => {
+                    let wrong = self.hash(*pack, *size)?;
+                    self.hashed.insert(*pack, wrong.clone());
+                    wrong
+                }
+            };
+            if let Some(wrong) = wrong {
+                self.bad.entry(*pack).or_insert(wrong);
             }
         }
         Ok(())
+    }
+
+    /// Hashes a pack, and answers what is wrong with it.
+    fn hash(&mut self, pack: PackId, size: u64) -> Result<Option<String>, Error> {
+        let (fold, io, key) = (self.repo.fold(), &self.repo.io, layout::pack(pack));
+        let bytes = match io.get_small(&key, size).map_err(|error| io.missing(error, &key)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_about_object() => return Ok(Some(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        self.verdict.bytes += bytes.len() as u64;
+        Ok(match fold.packs.get(&pack) {
+            Some(record) if Hash::of(&bytes) == record.hash => None,
+            Some(_) => Some(io.damaged(&key, NOT_AS_LOGGED).to_string()),
+            None => Some(io.damaged(&key, "no entry of the log brings it").to_string()),
+        })
+    }
+
+    /// Something is wrong with packs that the point leans on. Whether it can be brought back all the same, as what it
+    /// needs of them is whole or was stored again, only reading tells: all of it, as a restore would.
+    fn read_what_is_in_bad_packs(&mut self, point: &PointRecord, level: Level) -> Result<(), Error> {
+        let mut lost: BTreeMap<PackId, (u64, String)> = BTreeMap::new();
+        let mut others = BTreeMap::new();
+        let reader = self.reader;
+        for entry in Walk::new(reader, point.point.root) {
+            let Some(entry) = self.tolerate(entry)? else { continue };
+            for extent in content_parts(reader, &entry) {
+                let Some(extent) = self.tolerate(extent)? else { break };
+                let Some(reference) = extent.chunk else { continue };
+                if !self.bad.contains_key(&reference.pack) {
+                    others.entry(reference.pack).or_insert(reference);
+                    continue;
+                }
+                let read = reader.chunk(&reference);
+                if self.is_lost(read)? {
+                    let path = entry.path.to_string();
+                    lost.entry(reference.pack).or_insert((0, path)).0 += 1;
+                    break;
+                }
+            }
+        }
+        for (pack, (files, first)) in lost {
+            let why = self.bad.get(&pack).cloned().unwrap_or_default();
+            let what =
+                if files == 1 { "1 file is lost".to_owned() } else { format!("{files} files are lost") };
+            self.problem(format!("{why}; {what} with it, the first is {first}"));
+        }
+        if self.verdict.problems.is_empty() {
+            let damaged = self.bad.values();
+            let note = |why: &String| format!("{why}; all that this point needs of it can be read");
+            self.verdict.notes.extend(damaged.map(note));
+        }
+        // Frame lists of packs that do not open name nothing, so what they led to was not looked at yet.
+        let sizes = |(pack, _): (PackId, Reference)| Some((pack, reader.pack(pack).ok()?.size));
+        let rest: BTreeMap<PackId, u64> = others.into_iter().filter_map(sizes).collect();
+        if level == Level::L1 {
+            for (pack, size) in rest {
+                if !self.hashed.contains_key(&pack) {
+                    let wrong = self.hash(pack, size)?;
+                    self.hashed.insert(pack, wrong.clone());
+                    wrong.into_iter().for_each(|wrong| self.problem(wrong));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_lost<T>(&self, read: Result<T, Error>) -> Result<bool, Error> {
+        use world::{Remedied, Remedy};
+        match read {
+            Ok(_) => Ok(false),
+            Err(error) if error.remedy() == Remedy::Repair => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Walks the tree: nodes are checked by id, references against directories, frame lists against the tree.
@@ -244,7 +353,9 @@ impl Check<'_, '_> {
             }
             self.content_nodes(&entry.content, &mut led_to)?;
         }
-        for frame in led_to.iter().filter(|frame| !needed.contains(frame)) {
+        let unlisted = |frame: &FrameId| !needed.contains(frame) && self.bad.is_empty();
+        let unlisted: Vec<FrameId> = led_to.iter().filter(unlisted).collect();
+        for frame in unlisted {
             self.problem(format!(
                 "the frame lists do not name frame {} of pack {}",
                 frame.ordinal, frame.pack
@@ -270,7 +381,7 @@ impl Check<'_, '_> {
 
     fn reference(&mut self, reference: &Reference, path: &str) -> Result<(), Error> {
         let located = self.reader.locate(reference.frame());
-        let Some((_, frame)) = self.tolerate(located)? else { return Ok(()) };
+        let Some((_, frame)) = self.suspect(reference.pack, located)? else { return Ok(()) };
         let mut offset = 0;
         let listed = frame.chunks.iter().any(|(id, length)| {
             let here = (offset, *length, *id) == (reference.offset, reference.length, reference.chunk);

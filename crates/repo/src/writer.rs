@@ -220,7 +220,7 @@ impl<'r> Writer<'r> {
             facts.push(Fact::Substitute(Substitute { chunks: substitutes.into_iter().collect() }));
         }
         lock(&self.session).commit(facts, brings, relies, true)?;
-        Ok(())
+        self.repo.check_counts(self.writer, self.id)
     }
 
     /// Ends the session without a point; what was stored stays for the next run.

@@ -96,7 +96,11 @@ fn local(typed: &str) -> Result<Location, String> {
     for scheme in ["file:", "s3:", "gs:", "az:"] {
         if let Some(rest) = typed.strip_prefix(scheme) {
             let rest = rest.trim_start_matches('/');
-            return Err(format!("two slashes are missing, as in {scheme}//{rest}; a path may begin with ./"));
+            // What stands before an @ may be a secret, which is never repeated.
+            let shown = if rest.contains('@') { "BUCKET/PREFIX" } else { rest };
+            return Err(format!(
+                "two slashes are missing, as in {scheme}//{shown}; a path may begin with ./"
+            ));
         }
     }
     Ok(Location::Local(PathBuf::from(typed)))

@@ -87,7 +87,7 @@ fn a_full_target_stops_a_restore_and_leaves_no_part_of_a_file() {
     }
     disk.grow(64 << 20);
     house.machine.done(&["restore", "latest", "--into", into, "--existing", "replace"]);
-    assert_eq!(Listing::of(&out).differences(&truth), Vec::<String>::new());
+    assert_eq!(Listing::of(&out).without_top().differences(&truth.without_top()), Vec::<String>::new());
     house.is_whole();
 }
 

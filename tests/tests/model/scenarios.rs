@@ -16,7 +16,7 @@ const FINISH: Task = Task::Finish(Tidy::PacksAndSessions);
 const FINISH_PACKS: Task = Task::Finish(Tidy::Packs);
 
 fn job(session: u8, point: u8) -> Job {
-    Job { session, roots: set(&[]), wants: Vec::new(), new: 0, point, single: true, renewals: 0 }
+    Job { session, roots: set(&[]), wants: Vec::new(), new: 0, point, single: true, renewals: 0, brings: 0 }
 }
 
 fn job_of_new(session: u8, point: u8) -> Job {
@@ -95,6 +95,21 @@ pub fn renewing(rules: Rules) -> Scenario {
         Actor::keeper(rules, vec![forget(20, 0)]),
     ];
     base("renewing", "1 writer that shares without a root, 2 renewals, 2 sweepers, forgetter", 1, actors)
+}
+
+/// Entries that bring packs before the point that needs them: from then on they may be condemned.
+pub fn bringing(rules: Rules) -> Scenario {
+    let writer = Job { wants: vec![old(0)], new: 1, renewals: 1, brings: 1, ..job(1, 1) };
+    let actors = vec![
+        Actor::writer(rules, vec![writer]),
+        Actor::sweeper(rules, vec![Task::Condemn { part: 0, repack: set(&[]) }, FINISH], vec![10]),
+        Actor::sweeper(rules, vec![any(1, &[&[P0], &[Pack(1, 0)]]), FINISH], vec![12]),
+        Actor::keeper(rules, vec![forget(20, 0)]),
+        Actor::expirer(30, 1, &[1]),
+    ];
+    let bounds =
+        "1 writer that shares, stores, brings and then commits, 1 renewal, 2 sweepers, forgetter, 1 expiry";
+    base("bringing", bounds, 1, actors)
 }
 
 /// Lists that are not of one moment.

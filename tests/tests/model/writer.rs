@@ -22,6 +22,8 @@ pub struct Job {
     /// The commit entry ends the session.
     pub single: bool,
     pub renewals: u8,
+    /// Entries that it may write before its point, each bringing what is stored so far.
+    pub brings: u8,
 }
 
 /// Where a writer stands.
@@ -43,6 +45,10 @@ pub struct Writer {
     have: Vec<Frame>,
     packs: u8,
     renewals: u8,
+    brings: u8,
+    bringing: bool,
+    /// The upload that goes on while an entry brings what is stored so far.
+    upload: Option<Pack>,
     asked: bool,
     at: At,
 }
@@ -57,6 +63,9 @@ impl Writer {
             have: Vec::new(),
             packs: 0,
             renewals: 0,
+            brings: 0,
+            bringing: false,
+            upload: None,
             asked: false,
             at: At::Start,
         }
@@ -121,6 +130,17 @@ impl Writer {
             commits.asked = true;
             commits.at = At::Waits(act.clone());
             moves.push(actor.to(Kind::Writer(commits), act));
+        }
+        if self.brings < self.job().brings {
+            let mut brings = self.clone();
+            let session = brings.session.as_mut().expect("a session is open");
+            if let Ok(effect) = session.commit(Vec::new(), false) {
+                let act = plain(effect).expect("an entry is an effect");
+                (brings.brings, brings.bringing, brings.asked) = (self.brings + 1, true, true);
+                brings.upload = if let At::Upload { pack } = self.at { Some(pack) } else { None };
+                brings.at = At::Waits(act.clone());
+                moves.push(actor.to(Kind::Writer(brings), act));
+            }
         }
         if self.renewals < self.job().renewals {
             let mut renews = self.clone();
@@ -205,6 +225,11 @@ impl Writer {
             Arrived::Open(known) => self.take_references(known),
             Arrived::Renewed(_) => {
                 self.at = At::Choose;
+                Kind::Writer(self)
+            }
+            Arrived::Acknowledged if self.bringing => {
+                (self.bringing, self.asked) = (false, false);
+                self.at = self.upload.take().map_or(At::Choose, |pack| At::Upload { pack });
                 Kind::Writer(self)
             }
             Arrived::Acknowledged => {

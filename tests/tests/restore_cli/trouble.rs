@@ -65,7 +65,8 @@ fn a_killed_backup_harms_nothing_and_the_next_one_succeeds() {
 fn what_a_killed_backup_had_stored_is_used_by_the_next() {
     let machine = Machine::with_repository();
     fs::create_dir(machine.at("tree")).unwrap();
-    for number in 0..80 {
+    // More than twice what is brought at a time: the next backup refers to old packs first and brings new ones then.
+    for number in 0..150 {
         fs::write(machine.at(&format!("tree/{number}")), odd::noise(number + 1, 8 << 20)).unwrap();
     }
     let before = log_entries(&machine.repository());
@@ -80,7 +81,7 @@ fn what_a_killed_backup_had_stored_is_used_by_the_next() {
     assert!(machine.points().is_empty(), "it was killed before its end");
     let next = machine.json(&["backup", "tree"]);
     let (all, new) = (next["bytes_logical"].as_u64().unwrap(), next["bytes_new"].as_u64().unwrap());
-    assert!(new < all / 2, "{new} of {all} bytes were stored again");
+    assert!(new < all - (400 << 20), "{new} of {all} bytes were stored again");
     assert_same("after a kill", &Listing::of(&machine.at("tree")), &restored(&machine, "latest"));
 }
 

@@ -194,7 +194,7 @@ fn tell(context: &Context, repo: &Repo, source: &str, report: &Report) -> Result
         let (point, kind) = (show::short(report.point), report.kind.name());
         let on = report.basis.map_or_else(String::new, |basis| format!(" on {}", show::short(basis)));
         let seconds = report.time.as_secs_f64();
-        writeln!(out, "point {point} of {source}: {kind}{on}")?;
+        writeln!(out, "point {point} of {}: {kind}{on}", show::bytes(source.as_bytes()))?;
         writeln!(
             out,
             "{} in {}, {}; new {}, stored {}; {}",

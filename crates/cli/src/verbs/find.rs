@@ -33,6 +33,7 @@ impl Find {
         let pattern = Pattern::new(&self.glob)?;
         let repo = context.open()?;
         repo.must_read()?;
+        verbs::check_known(&repo, self.source.as_deref())?;
         let points: Vec<_> = repo.fold().live(self.source.as_deref()).into_iter().cloned().collect();
         let (mut found, mut outcome) = (Vec::new(), verbs::of_history(&repo));
         for point in points {

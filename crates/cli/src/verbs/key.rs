@@ -110,6 +110,12 @@ impl Add {
         };
         let (held, made) = secret::read_or_make(&from, &context.world)?;
         let label = self.label.unwrap_or_else(|| format!("{} of {}", held.name(), host()));
+        if let repo::Secret::Unlock(unlock) = held.copy().opens()
+            && let Some(slot) = repo.slot_of(&unlock)?
+        {
+            let name = held.name();
+            return Err(Error::Request(format!("this {name} opens slot {} already", show::short(slot))));
+        }
         let slot = repo.add_slot(&held.locks()?, &label)?;
         if let Some(path) = &made {
             context.out.note(format!("made the key file {}; keep a copy of it elsewhere", path.display()));
@@ -164,6 +170,9 @@ fn remove(context: &Context, asked: &str) -> Result<Outcome, Error> {
     let ids: Vec<SlotId> = repo.slots()?.iter().map(Slot::id).collect();
     let slot = verbs::only_one("key slot", asked, &ids)?;
     repo.remove_slot(slot)?;
+    if repo.opened_by() == Some(slot) {
+        context.out.warning("that was the slot of the secret in use: it no longer opens the repository");
+    }
     let body = json!({ "removed": slot.to_string() });
     context.out.summary("key/1", body, |out| writeln!(out, "removed slot {}", show::short(slot)))?;
     Ok(Outcome::Done)

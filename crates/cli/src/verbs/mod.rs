@@ -22,6 +22,7 @@ use format::path::TreePath;
 use repo::{PointRecord, Repo};
 
 use crate::error::{Error, Outcome};
+use crate::show;
 
 /// The word for the newest point.
 const LATEST: &str = "latest";
@@ -39,17 +40,26 @@ pub(crate) fn of_history(repo: &Repo) -> Outcome {
     if repo.history_damage().is_empty() { Outcome::Done } else { Outcome::Damaged }
 }
 
+/// Refuses a source that has no point, which is mostly a typing mistake.
+pub(crate) fn check_known(repo: &Repo, source: Option<&str>) -> Result<(), Error> {
+    if source.is_some() { check_source(repo, source) } else { Ok(()) }
+}
+
 /// Refuses a source that has no point, and no source where there are several.
 pub(crate) fn check_source(repo: &Repo, source: Option<&str>) -> Result<(), Error> {
     let fold = repo.fold();
-    let mut sources: Vec<&str> = fold.live(None).iter().map(|p| p.point.source.as_str()).collect();
+    let mut sources: Vec<String> =
+        fold.live(None).iter().map(|p| show::bytes(p.point.source.as_bytes())).collect();
     sources.sort_unstable();
     sources.dedup();
     match source {
-        Some(named) if !sources.is_empty() && !sources.contains(&named) => Err(Error::Request(format!(
-            "there is no point of {named}; there are points of {}",
-            sources.join(", ")
-        ))),
+        Some(named) if !sources.is_empty() && fold.live(Some(named)).is_empty() => {
+            Err(Error::Request(format!(
+                "there is no point of {}; there are points of {}",
+                show::bytes(named.as_bytes()),
+                sources.join(", ")
+            )))
+        }
         None if sources.len() > 1 => Err(Error::Request(format!(
             "several sources have points, so say which one with --source: {}",
             sources.join(", ")

@@ -27,6 +27,7 @@ impl Points {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let repo = context.open()?;
         repo.must_read()?;
+        verbs::check_known(&repo, self.source.as_deref())?;
         let (fold, now) = (repo.fold(), context.world.now_ns());
         let points = fold.live(self.source.as_deref());
         let body = json!({ "points": points.iter().map(|p| document(&repo, p, now)).collect::<Value>() });

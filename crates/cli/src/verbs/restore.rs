@@ -30,12 +30,25 @@ pub(crate) struct Restore {
     /// The source, for `latest`
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Only what matches, and what lies below it; the pattern is for the whole path in the point
+    /// Only what matches, and what lies below it; the pattern is for the whole path in the point, as `ls` shows it: for a
+    /// name anywhere write '**/NAME'
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
+    /// Restore what matches before all else; may be given several times, the first one first
+    #[arg(long, value_name = "GLOB")]
+    first: Vec<String>,
     /// What may happen to what is there already
     #[arg(long, value_enum, default_value = "refuse")]
     existing: There,
+    /// Go on with a restore that was interrupted: what is there and right is kept (as --existing differences)
+    #[arg(long, conflicts_with = "existing")]
+    resume: bool,
+    /// Remove what DIR holds and the point does not; needs --existing differences or replace
+    #[arg(long, conflicts_with = "include")]
+    remove_others: bool,
+    /// Read everything that was written again from the disk, and compare
+    #[arg(long)]
+    read_back: bool,
     /// Give files to owners by number, not by name
     #[arg(long)]
     numeric_ids: bool,
@@ -48,6 +61,8 @@ pub(crate) struct Restore {
 enum There {
     /// The directory must be empty
     Refuse,
+    /// Files are compared with the point, chunk by chunk, and only what differs is fetched and written; everything else stays
+    Differences,
     /// What is restored takes the place of what has its name; everything else stays
     Replace,
 }
@@ -60,11 +75,19 @@ impl Restore {
         // The newest point that is there may not be the newest that there was.
         let chosen = if self.point == verbs::LATEST { verbs::of_history(&repo) } else { Outcome::Done };
         let existing = match self.existing {
+            There::Refuse if self.resume => Existing::Differences,
             There::Refuse => Existing::Refuse,
+            There::Differences => Existing::Differences,
             There::Replace => Existing::Replace,
         };
-        let Restore { into, include, numeric_ids, .. } = self;
-        let request = Request { point, into, include, existing, numeric_ids, cores: cores() };
+        if self.remove_others && existing == Existing::Refuse {
+            let why = "--remove-others is for a directory that holds something: add --existing differences";
+            return Err(Error::Request(why.to_owned()));
+        }
+        let Restore { into, include, first, remove_others, read_back, numeric_ids, .. } = self;
+        let cores = cores();
+        let request =
+            Request { point, into, include, first, remove_others, read_back, existing, numeric_ids, cores };
         if self.dry_run {
             let plan = plan(&repo, &request)?;
             context.finish();
@@ -102,6 +125,11 @@ fn outcome(problems: &[engine::Problem], shortfalls: &[engine::Problem]) -> Outc
 }
 
 fn tell(context: &Context, request: &Request, report: &Report) -> Result<Outcome, Error> {
+    for pattern in &report.unmatched {
+        context.out.warning(format!(
+            "nothing in the point matches {pattern}; patterns are for whole paths, see --include"
+        ));
+    }
     for problem in &report.problems {
         context.out.warning(format!("not restored: {}: {}", show::path(&problem.path), problem.what));
     }
@@ -118,26 +146,36 @@ fn tell(context: &Context, request: &Request, report: &Report) -> Result<Outcome
     body["bytes"] = report.bytes.into();
     body["fetched_bytes"] = report.fetched_bytes.into();
     body["requests"] = report.requests.into();
+    body["written_bytes"] = report.written_bytes.into();
+    body["removed"] = report.removed.into();
+    body["unmatched"] = report.unmatched.clone().into();
+    body["read_back"] = request.read_back.into();
     body["seconds"] = seconds.into();
     body["problems"] = show::problems(&report.problems);
     body["shortfalls"] = show::problems(&report.shortfalls);
     context.out.summary("restore/1", body, |out| {
         let point = &request.point.point;
-        let (id, source, when) = (show::short(point.id), &point.source, time::local(point.as_of));
+        let source = show::bytes(point.source.as_bytes());
+        let (id, when) = (show::short(point.id), time::local(point.as_of));
         writeln!(out, "restored {id} of {source} as of {when} into {}", request.into.display())?;
         let (files, size) = (show::count(report.files, "file"), show::size(report.bytes));
         writeln!(
             out,
-            "{files}, {size}, each chunk checked; fetched {}; {}",
+            "{files}, {size}, each chunk checked; fetched {}, wrote {}; {}",
             show::size(report.fetched_bytes),
+            show::size(report.written_bytes),
             time::duration(seconds)
         )?;
+        if report.removed > 0 {
+            writeln!(out, "{} removed that the point does not hold", show::count(report.removed, "name"))?;
+        }
         match report.problems.len() as u64 {
             0 => Ok(()),
             problems => writeln!(out, "{} not restored, named above", show::count(problems, "item")),
         }
     })?;
-    Ok(outcome(&report.problems, &report.shortfalls))
+    let unmatched = if report.unmatched.is_empty() { Outcome::Done } else { Outcome::Incomplete };
+    Ok(outcome(&report.problems, &report.shortfalls).and(unmatched))
 }
 
 fn tell_plan(context: &Context, request: &Request, plan: &Plan) -> Result<Outcome, Error> {
@@ -158,7 +196,8 @@ fn tell_plan(context: &Context, request: &Request, plan: &Plan) -> Result<Outcom
     body["problems"] = show::problems(&plan.problems);
     context.out.result("restore/1", body, |out| {
         let point = &request.point.point;
-        let (id, source, when) = (show::short(point.id), &point.source, time::local(point.as_of));
+        let source = show::bytes(point.source.as_bytes());
+        let (id, when) = (show::short(point.id), time::local(point.as_of));
         writeln!(out, "{id} of {source} as of {when} would be restored into {}", request.into.display())?;
         let (files, size) = (show::count(plan.files, "file"), show::size(plan.bytes));
         let (fetch, requests) = (show::size(plan.fetch_bytes), show::count(plan.requests, "request"));

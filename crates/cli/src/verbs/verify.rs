@@ -1,8 +1,8 @@
 //! `verify`: proves that points can be brought back, and writes the verdict down.
 
 use clap::ValueEnum;
-use repo::PointRecord;
-use repo::verify::{Level, Verdict, verify, verify_index};
+use repo::verify::{Level, Verdict, Verifier, verify_index};
+use repo::{PointRecord, Repo};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -58,14 +58,22 @@ impl Verify {
         let (level, source) = (self.level.meant(), self.source.as_deref());
         let points: Vec<PointRecord> = match &self.point {
             Some(asked) => vec![verbs::choose(&repo, asked, source)?],
-            None => repo.fold().live(source).into_iter().cloned().collect(),
+            None => {
+                verbs::check_known(&repo, source)?;
+                repo.fold().live(source).into_iter().cloned().collect()
+            }
         };
         let mut verdicts = Vec::with_capacity(points.len());
+        let mut verifier = Verifier::new(&repo)?;
+        let mut stands = false;
         for point in points {
-            let verdict = verify(&repo, &point, level)?;
+            let verdict = verifier.verify(&point, level)?;
+            let id = show::short(point.point.id);
             for problem in &verdict.problems {
-                context.out.warning(format!("{}: {problem}", show::short(point.point.id)));
+                context.out.warning(format!("{id}: {problem}"));
             }
+            verdict.notes.iter().for_each(|note| context.out.warning(format!("{id}: {note}")));
+            stands |= verdict.problems.is_empty() && tell_standing(context, &repo, &point);
             verdicts.push((point, verdict));
         }
         let index = match (&self.point, source) {
@@ -92,9 +100,24 @@ impl Verify {
             }?;
             if index.problems.is_empty() { Ok(()) } else { writeln!(out, "{INDEX_DAMAGED}") }
         })?;
-        let whole = damaged == 0 && index.problems.is_empty();
+        let whole = damaged == 0 && index.problems.is_empty() && !stands;
         Ok(if whole { verbs::of_history(&repo) } else { Outcome::Damaged })
     }
+}
+
+/// Says what was found before by a level that looks at something else, and whether there is such a thing.
+fn tell_standing(context: &Context, repo: &Repo, point: &PointRecord) -> bool {
+    let fold = repo.fold();
+    let record = fold.points.get(&point.point.id);
+    let Some(found) = record.and_then(|record| record.standing(repo.io().region_name()).damaged) else {
+        return false;
+    };
+    let (id, level) = (show::short(point.point.id), found.level);
+    context.out.warning(format!(
+        "{id}: L{level} found damage at {}, and only `verify --level L{level}` can say that it is healed",
+        time::local(found.time)
+    ));
+    true
 }
 
 fn level_name(level: Level) -> String {
@@ -122,5 +145,6 @@ fn document(record: &PointRecord, verdict: &Verdict, level: Level) -> Value {
         "objects": verdict.objects,
         "bytes": verdict.bytes,
         "problems": verdict.problems,
+        "notes": verdict.notes,
     })
 }

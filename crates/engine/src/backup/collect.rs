@@ -3,12 +3,13 @@
 //! Units arrive in any order; one that is ahead waits. A file whose content could not be read is a problem and no entry.
 //! Names of one hard-linked file share the content of the first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use format::fact::Sizes;
+use format::id::PackId;
 use format::meta::{Kind, Meta, Xattr};
 use format::pack::ContentKind;
 use format::path::TreePath;
@@ -83,9 +84,11 @@ pub(super) fn collect<'w, 'r>(
     units: Receiver<(u64, usize, Unit)>,
     recorder: Option<Recorder>,
 ) -> Result<Collected, Error> {
-    let tree = Builder::new(shop.writer.chunk_key(), shop.writer.worker(ContentKind::Tree).into());
+    let worker = shop.writer.worker(ContentKind::Tree);
+    let tree = Builder::new(shop.writer.chunk_key(), TreeWorker { shop, worker, packs: BTreeSet::new() });
     let mut collector = Collector {
         repo,
+        packs: BTreeSet::new(),
         tree,
         recorder,
         file: ContentBuilder::new(),
@@ -116,9 +119,11 @@ pub(super) fn collect<'w, 'r>(
     collector.finish()
 }
 
-struct Collector<'w, 'r> {
+struct Collector<'s, 'w, 'r> {
     repo: &'r Repo,
-    tree: Builder<TreeWorker<'w, 'r>>,
+    tree: Builder<TreeWorker<'s, 'w, 'r>>,
+    /// Packs that the content of the file under way lies in.
+    packs: BTreeSet<PackId>,
     recorder: Option<Recorder>,
     file: ContentBuilder,
     broken: Option<Problem>,
@@ -128,7 +133,7 @@ struct Collector<'w, 'r> {
     changed: Vec<TreePath>,
 }
 
-impl Collector<'_, '_> {
+impl Collector<'_, '_, '_> {
     fn take(&mut self, unit: Unit) -> Result<(), Error> {
         match unit {
             Unit::Entries(done) => done.into_iter().try_for_each(|one| self.take_done(one)),
@@ -145,9 +150,14 @@ impl Collector<'_, '_> {
 
     fn take_done(&mut self, done: Done) -> Result<(), Error> {
         match done {
-            Done::Entry { mut entry, identity, changed, lacks } => {
+            Done::Entry { mut entry, mut identity, changed, lacks } => {
                 lacks.into_iter().for_each(|problem| self.problem(problem));
+                let was_flat = is_flat(&entry.content);
                 entry.content = self.fitted(entry.content)?;
+                if was_flat && !is_flat(&entry.content) {
+                    let packs = self.take_packs();
+                    identity = identity.map(|seen| seen.with_packs(packs));
+                }
                 self.push(*entry, identity, changed)
             }
             Done::Link { path, meta } => {
@@ -177,14 +187,33 @@ impl Collector<'_, '_> {
             fits => return Ok(fits),
         };
         let mut file = ContentBuilder::new();
+        self.begin_packs();
         for part in parts {
+            self.packs.extend(part.reference().map(|reference| reference.pack));
             add(&mut file, part, self.tree.nodes())?;
         }
         Ok(file.finish(self.tree.nodes())?.0)
     }
 
+    fn begin_packs(&mut self) {
+        self.packs.clear();
+        self.tree.nodes().packs.clear();
+    }
+
+    /// All packs that the content of the file lies in which was added last, for whoever remembers it.
+    fn take_packs(&mut self) -> Vec<PackId> {
+        let mut packs = std::mem::take(&mut self.packs);
+        packs.append(&mut self.tree.nodes().packs);
+        packs.into_iter().collect()
+    }
+
     fn take_segment(&mut self, parts: Vec<Part>, end: Option<Box<FileEnd>>) -> Result<(), Error> {
         if self.broken.is_none() {
+            if self.file.size() == 0 {
+                self.begin_packs();
+            }
+            self.packs
+                .extend(parts.iter().filter_map(|part| part.reference()).map(|reference| reference.pack));
             let bytes = parts.iter().map(Part::covers).sum();
             for part in parts {
                 add(&mut self.file, part, self.tree.nodes())?;
@@ -211,6 +240,7 @@ impl Collector<'_, '_> {
     fn end_file(&mut self, end: FileEnd) -> Result<(), Error> {
         let file = std::mem::replace(&mut self.file, ContentBuilder::new());
         let (content, size) = file.finish(self.tree.nodes())?;
+        let packs = self.take_packs();
         let changed = match end.reader.map(|reader| reader.changed()).transpose() {
             Ok(changed) => changed.unwrap_or(false),
             Err(error) => {
@@ -220,7 +250,8 @@ impl Collector<'_, '_> {
         };
         end.lacks.into_iter().for_each(|problem| self.problem(problem));
         let meta = Meta { size, ..end.meta };
-        self.push(Entry { path: end.path, meta, content }, end.identity.filter(|_| !changed), changed)
+        let identity = end.identity.filter(|_| !changed).map(|seen| seen.with_packs(packs));
+        self.push(Entry { path: end.path, meta, content }, identity, changed)
     }
 
     fn push(&mut self, entry: Entry, identity: Option<Seen>, changed: bool) -> Result<(), Error> {
@@ -262,7 +293,7 @@ impl Collector<'_, '_> {
 
     fn finish(self) -> Result<Collected, Error> {
         let (root, _, mut worker) = self.tree.finish()?;
-        worker.0.finish()?;
+        worker.worker.finish()?;
         Ok(Collected {
             root,
             sizes: self.sizes,
@@ -275,6 +306,11 @@ impl Collector<'_, '_> {
     }
 }
 
+/// Whether every chunk of the content is named in the entry itself.
+pub(super) fn is_flat(content: &Content) -> bool {
+    !matches!(content, Content::Parts { depth, .. } if *depth > 0)
+}
+
 fn add<N: format::tree::Nodes>(file: &mut ContentBuilder, part: Part, nodes: &mut N) -> Result<(), N::Error> {
     match part {
         Part::Chunk(reference) => file.chunk(reference, nodes),
@@ -283,19 +319,20 @@ fn add<N: format::tree::Nodes>(file: &mut ContentBuilder, part: Part, nodes: &mu
     }
 }
 
-/// The worker that stores nodes, with this crate's errors.
-pub(super) struct TreeWorker<'w, 'r>(Worker<'w, 'r>);
-
-impl<'w, 'r> From<Worker<'w, 'r>> for TreeWorker<'w, 'r> {
-    fn from(worker: Worker<'w, 'r>) -> TreeWorker<'w, 'r> {
-        TreeWorker(worker)
-    }
+/// The worker that stores nodes: like all else, a full backup uses old ones only after they were read back.
+pub(super) struct TreeWorker<'s, 'w, 'r> {
+    shop: &'s Workshop<'w, 'r>,
+    worker: Worker<'w, 'r>,
+    /// Packs that the content nodes of the file under way lie in.
+    packs: BTreeSet<PackId>,
 }
 
-impl format::tree::Nodes for TreeWorker<'_, '_> {
+impl format::tree::Nodes for TreeWorker<'_, '_, '_> {
     type Error = Error;
 
     fn save(&mut self, node: &[u8], frames: &format::reference::FrameSet) -> Result<Reference, Error> {
-        Ok(self.0.save(node, frames)?)
+        let reference = self.shop.save(&mut self.worker, node, frames)?;
+        self.packs.insert(reference.pack);
+        Ok(reference)
     }
 }

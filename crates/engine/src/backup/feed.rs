@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
 use format::fact::{PointKind, Sizes};
-use format::id::PointId;
+use format::id::{PackId, PointId};
 use format::meta::{FileTime, Kind, Meta};
 use format::path::TreePath;
 use format::tree::{Content, Entry, INLINE_BYTES_MAX, Part};
@@ -16,7 +16,7 @@ use source::stream::Stream;
 use world::World;
 
 use super::Preview;
-use super::collect::{Done, FileEnd, Unit};
+use super::collect::{Done, FileEnd, Unit, is_flat};
 use super::work::{Ends, Pending, Place, Row, Ticket, Workshop, lock, read_segment};
 use crate::basis::{Basis, Places};
 use crate::budget::{BATCH_BYTES, BATCH_FILES, ENTRY_BYTES, READY_ENTRIES, SEGMENT_BYTES, SPARSE_BYTES_MIN};
@@ -172,8 +172,8 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             self.ready(Done::Link { path: found.path, meta: found.meta });
             return Ok(());
         }
-        if let Some(entry) = self.unchanged(&found)? {
-            let identity = self.shop.seen(&found);
+        if let Some((entry, packs)) = self.unchanged(&found)? {
+            let identity = self.shop.seen(&found).map(|seen| seen.with_packs(packs));
             self.ready(Done::Entry { entry: Box::new(entry), identity, changed: false, lacks: None });
             return Ok(());
         }
@@ -210,22 +210,20 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         self.ready(Done::Entry { entry: Box::new(entry), identity: None, changed: false, lacks: None });
     }
 
-    /// The entry of a file that has not changed and whose content is still where it was. Without a root, only content
-    /// whose every pack is named here can be asked for.
-    fn unchanged(&mut self, found: &Found) -> Result<Option<Entry>, Error> {
-        let Some(entry) = self.basis.as_mut().and_then(|basis| basis.unchanged(found)) else {
+    /// The entry of a file that has not changed and whose content is still where it was, every pack of it.
+    fn unchanged(&mut self, found: &Found) -> Result<Option<(Entry, Vec<PackId>)>, Error> {
+        let Some((entry, packs)) = self.basis.as_mut().and_then(|basis| basis.unchanged(found)) else {
             return Ok(None);
         };
-        let flat = !matches!(&entry.content, Content::Parts { depth, .. } if *depth > 0);
-        if !self.rooted && !flat {
+        if !is_flat(&entry.content) && packs.is_empty() {
             return Ok(None);
         }
-        for reference in entry.references() {
-            if !self.shop.writer.may_take_over(reference.pack, self.rooted)? {
+        for pack in entry.references().map(|reference| reference.pack).chain(packs.iter().copied()) {
+            if !self.shop.writer.may_take_over(pack, self.rooted)? {
                 return Ok(None);
             }
         }
-        Ok(Some(entry))
+        Ok(Some((entry, packs)))
     }
 
     fn small(&mut self, found: Found) {

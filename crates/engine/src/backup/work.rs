@@ -168,7 +168,9 @@ impl<'w, 'r> Workshop<'w, 'r> {
         let mut meta = found.meta.clone();
         let mut read = || -> Result<(bool, Option<source::Error>), source::Error> {
             let reader = found.open()?;
-            reader.read_all_small(SEGMENT_BYTES, buffer)?;
+            if !reader.read_all_small(SEGMENT_BYTES, buffer)? {
+                return Err(reader.grew());
+            }
             let lacks = reader.add_attributes(&mut meta);
             Ok((reader.changed()?, lacks))
         };
@@ -214,13 +216,18 @@ impl<'w, 'r> Workshop<'w, 'r> {
         if plain.len() >= ZEROS_BYTES_MIN && plain.iter().all(|byte| *byte == 0) {
             return Ok(Part::Zeros(plain.len() as u64));
         }
-        self.save(worker, plain).map(Part::Chunk)
+        self.save(worker, plain, &FrameSet::default()).map(Part::Chunk)
     }
 
     /// Stores a chunk, or finds it; what a full backup finds was read back first.
-    fn save(&self, worker: &mut Worker<'_, '_>, plain: &[u8]) -> Result<Reference, Error> {
+    pub(super) fn save(
+        &self,
+        worker: &mut Worker<'_, '_>,
+        plain: &[u8],
+        refs: &FrameSet,
+    ) -> Result<Reference, Error> {
         let reader = match &self.known {
-            Belief::Trusted => return Ok(worker.save(plain, &FrameSet::default())?),
+            Belief::Trusted => return Ok(worker.save(plain, refs)?),
             Belief::Verified(reader) => Some(reader),
             Belief::None => None,
         };
@@ -236,7 +243,7 @@ impl<'w, 'r> Workshop<'w, 'r> {
             (Some(Known::Lost(lost)), _) => Some(lost),
             (Some(Known::Known(_)) | None, _) => None,
         };
-        let instead = worker.store(chunk, plain, &FrameSet::default())?;
+        let instead = worker.store(chunk, plain, refs)?;
         if let Some(lost) = lost {
             self.writer.substitute(lost, instead);
         }

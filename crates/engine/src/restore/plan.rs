@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use format::id::PackId;
 use format::meta::Kind;
-use format::reference::FrameId;
-use format::tree::{Walk, content_parts};
+use format::reference::{FrameId, Reference};
+use format::tree::{Entry, Walk, content_parts};
 use repo::{Reader, Repo};
+use source::directory::Target;
 
 use super::{Include, Nodes, Request, is_damage};
 use crate::budget::{GAP_BYTES, RANGE_BYTES};
@@ -37,7 +38,8 @@ pub fn plan(repo: &Repo, request: &Request) -> Result<Plan, Error> {
     let include = Include::new(&request.include)?;
     let reader = Reader::new(repo)?;
     let mut plan = Plan::default();
-    let mut frames: BTreeSet<FrameId> = BTreeSet::new();
+    Target::check(&request.into, request.existing)?;
+    let (mut frames, mut links, mut wanted) = (BTreeSet::new(), BTreeSet::new(), false);
     for entry in Walk::new(Nodes(&reader), request.point.point.root) {
         let entry = match entry {
             Ok(entry) => entry,
@@ -48,28 +50,56 @@ pub fn plan(repo: &Repo, request: &Request) -> Result<Plan, Error> {
             }
             Err(error) => return Err(error),
         };
-        if entry.meta.kind != Kind::File || !include.matches(&entry.path) {
+        if !include.matches(&entry.path) {
+            continue;
+        }
+        wanted = true;
+        if entry.meta.kind != Kind::File || !is_first_name(&entry, &mut links) {
             continue;
         }
         plan.files += 1;
         plan.bytes = plan.bytes.saturating_add(entry.meta.size);
         for extent in content_parts(Nodes(&reader), &entry) {
-            match extent {
-                Ok(extent) => frames.extend(extent.chunk.map(|reference| reference.frame())),
-                Err(error) => {
-                    plan.problems.push(Problem {
-                        path: entry.path.clone(),
-                        what: error.to_string(),
-                        damaged: true,
-                    });
+            let found = extent.and_then(|extent| match extent.chunk {
+                Some(reference) => Ok(Some(place(&reader, reference)?)),
+                None => Ok(None),
+            });
+            match found {
+                Ok(frame) => frames.extend(frame),
+                Err(error) if is_damage(&error) => {
+                    let (path, what) = (entry.path.clone(), error.to_string());
+                    plan.problems.push(Problem { path, what, damaged: true });
                     break;
                 }
+                Err(error) => return Err(error),
             }
         }
+    }
+    if !wanted && plan.problems.is_empty() {
+        return Err(super::nothing_matches(request));
     }
     add_costs(&reader, &frames, &mut plan);
     plan.seconds = sample(repo, &reader, &frames).map(|rate| plan.fetch_bytes as f64 / rate);
     Ok(plan)
+}
+
+/// Further names of a file cost nothing.
+fn is_first_name(entry: &Entry, links: &mut BTreeSet<u64>) -> bool {
+    entry.meta.link.is_none_or(|link| links.insert(link))
+}
+
+/// The frame that a chunk would be read from: its own, or that of its substitute.
+fn place(reader: &Reader<'_>, reference: Reference) -> Result<FrameId, Error> {
+    let (mut at, mut tried) = (reference, BTreeSet::from([reference]));
+    loop {
+        match reader.locate(at.frame()) {
+            Ok(_) => return Ok(at.frame()),
+            Err(error) => match reader.substitute(&at).filter(|next| tried.insert(*next)) {
+                Some(next) => at = next,
+                None => return Err(error.into()),
+            },
+        }
+    }
 }
 
 fn add_costs(reader: &Reader<'_>, frames: &BTreeSet<FrameId>, plan: &mut Plan) {

@@ -13,12 +13,12 @@ use format::meta::Meta;
 use format::pack::{Frame, chunk_of};
 use format::path::TreePath;
 use format::reference::{FrameId, Reference};
-use format::tree::{Content, Entry, content_parts};
+use format::tree::{Content, Entry, Extent, content_parts};
 use repo::{Held, OpenPack, Reader, Scratch};
 use source::directory::{FileSink, Parked, Target};
 use world::{Remedied, Remedy, Step};
 
-use super::{Nodes, Report};
+use super::{Nodes, Report, compare};
 use crate::budget::{FETCH_BYTES, GAP_BYTES, RANGE_BYTES, WINDOW_PIECES};
 use crate::error::{Error, Problem};
 
@@ -41,11 +41,14 @@ enum Slot {
 }
 
 /// A piece of content: where it goes and where it is.
-struct Piece {
-    file: usize,
-    offset: u64,
-    reference: Reference,
+pub(super) struct Piece {
+    pub(super) file: usize,
+    pub(super) offset: u64,
+    pub(super) reference: Reference,
 }
+
+/// Chunks and stretches of zeros.
+type Parts = (Vec<Piece>, Vec<(u64, u64)>);
 
 pub(super) struct Window<'a, 'r> {
     reader: &'a Reader<'r>,
@@ -81,7 +84,12 @@ impl<'a, 'r> Window<'a, 'r> {
     }
 
     /// Plans a file; tiny ones are written at once.
-    pub(super) fn file(&mut self, entry: Entry, report: &mut Report) -> Result<(), Error> {
+    pub(super) fn file(
+        &mut self,
+        entry: Entry,
+        pool: &rayon::ThreadPool,
+        report: &mut Report,
+    ) -> Result<(), Error> {
         if self.is_further_name(&entry) {
             return Ok(());
         }
@@ -90,13 +98,15 @@ impl<'a, 'r> Window<'a, 'r> {
         }
         match &entry.content {
             Content::Inline(bytes) => {
-                let sink = self.target.file(&entry.path, 0)?;
-                sink.write_at(0, bytes)?;
+                let old = self.target.take_up(&entry.path)?;
+                let sink = old.map_or_else(|| self.target.file(&entry.path, 0), Ok)?;
+                sink.set_size(entry.meta.size)?;
+                report.written_bytes += sink.write_differing(0, bytes)?;
                 finish_file(sink, &entry.path, &entry.meta, report);
                 Ok(())
             }
             Content::None => Err(Error::Request("a regular file without content".into())),
-            Content::Parts { .. } => self.plan(entry, report),
+            Content::Parts { .. } => self.plan(entry, pool, report),
         }
     }
 
@@ -112,41 +122,50 @@ impl<'a, 'r> Window<'a, 'r> {
         further
     }
 
-    fn plan(&mut self, entry: Entry, report: &mut Report) -> Result<(), Error> {
-        let number = self.files.len();
-        let mut wanted = 0;
-        let mut pieces = Vec::new();
-        for extent in content_parts(Nodes(self.reader), &entry) {
-            let extent = match extent {
-                Ok(extent) => extent,
-                Err(error) if super::concerns_everything(&error) => return Err(error),
-                Err(error) => {
-                    let damaged = super::is_damage(&error);
-                    report.problems.push(Problem {
-                        path: entry.path.clone(),
-                        what: error.to_string(),
-                        damaged,
-                    });
-                    return Ok(());
-                }
-            };
-            if let Some(reference) = extent.chunk {
-                wanted += u64::from(reference.length);
-                pieces.push(Piece { file: number, offset: extent.offset, reference });
+    fn plan(&mut self, entry: Entry, pool: &rayon::ThreadPool, report: &mut Report) -> Result<(), Error> {
+        let Some((mut pieces, zeros)) = self.parts_of(&entry, report)? else { return Ok(()) };
+        let old = self.target.take_up(&entry.path)?;
+        if let Some(sink) = &old {
+            sink.set_size(entry.meta.size)?;
+            pieces = compare::missing(pool, sink, pieces, self.reader.chunk_key())?;
+            for (offset, length) in zeros {
+                report.written_bytes += sink.zero(offset, length)?;
             }
         }
         if pieces.is_empty() {
-            let sink = self.target.file(&entry.path, entry.meta.size)?;
+            let sink = old.map_or_else(|| self.target.file(&entry.path, entry.meta.size), Ok)?;
             finish_file(sink, &entry.path, &entry.meta, report);
             return Ok(());
         }
+        let wanted = pieces.iter().map(|piece| u64::from(piece.reference.length)).sum();
         self.count += pieces.len();
         for piece in pieces {
             self.pieces.entry(piece.reference.frame()).or_default().push(piece);
         }
-        let slot = Mutex::new(Slot::Absent);
+        let slot = Mutex::new(old.map_or(Slot::Absent, |sink| Slot::Parked(sink.park())));
         self.files.push(FileState { path: entry.path, meta: entry.meta, left: AtomicU64::new(wanted), slot });
         Ok(())
+    }
+
+    /// The chunks of a file, and where it is zero; `None` if its content nodes are lost, which is named.
+    fn parts_of(&self, entry: &Entry, report: &mut Report) -> Result<Option<Parts>, Error> {
+        let (mut pieces, mut zeros) = (Vec::new(), Vec::new());
+        for extent in content_parts(Nodes(self.reader), entry) {
+            match extent {
+                Ok(Extent { offset, chunk: Some(reference), .. }) => {
+                    pieces.push(Piece { file: self.files.len(), offset, reference });
+                }
+                Ok(Extent { offset, length, chunk: None }) => zeros.push((offset, length)),
+                Err(error) if super::concerns_everything(&error) => return Err(error),
+                Err(error) => {
+                    let damaged = super::is_damage(&error);
+                    let path = entry.path.clone();
+                    report.problems.push(Problem { path, what: error.to_string(), damaged });
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some((pieces, zeros)))
     }
 
     /// Fetches and writes everything that was planned.
@@ -267,8 +286,15 @@ impl<'a, 'r> Window<'a, 'r> {
                 return;
             }
         };
-        let sink = match sink.and_then(|sink| match sink.write_at(piece.offset, chunk) {
-            Ok(()) => Ok(sink),
+        let write = |sink: &FileSink| match sink.is_old() {
+            true => sink.write_differing(piece.offset, chunk),
+            false => sink.write_at(piece.offset, chunk).map(|()| chunk.len() as u64),
+        };
+        let sink = match sink.and_then(|sink| match write(&sink) {
+            Ok(written) => {
+                lock(outcome).written_bytes += written;
+                Ok(sink)
+            }
             // A rest that cannot be removed is still named as a problem.
             Err(error) => sink.discard().and(Err(error)),
         }) {
@@ -342,8 +368,15 @@ impl<'a, 'r> Window<'a, 'r> {
     pub(super) fn link_names(&mut self, report: &mut Report) {
         for (link, path) in std::mem::take(&mut self.more_names) {
             let first = self.first_names.get(&link).expect("a further name comes after the first");
-            if let Err(error) = self.link(first, &path) {
-                report.problems.push(Problem::new(&path, error));
+            if let Some(lost) = report.problems.iter().find(|problem| problem.path == *first) {
+                let what = format!("it is another name of {first}, which is not back");
+                let problem = Problem { path, what, damaged: lost.damaged };
+                report.problems.push(problem);
+                continue;
+            }
+            match self.link(first, &path) {
+                Ok(()) => report.files += 1,
+                Err(error) => report.problems.push(Problem::new(&path, error)),
             }
         }
     }
@@ -357,8 +390,11 @@ impl<'a, 'r> Window<'a, 'r> {
 }
 
 fn finish_file(sink: FileSink, path: &TreePath, meta: &Meta, report: &mut Report) {
-    for shortfall in sink.finish(meta) {
-        report.shortfalls.push(Problem::new(path, shortfall));
+    match sink.finish(meta) {
+        Ok(shortfalls) => {
+            report.shortfalls.extend(shortfalls.into_iter().map(|shortfall| Problem::new(path, shortfall)));
+        }
+        Err(error) => return report.problems.push(Problem::new(path, error)),
     }
     report.files += 1;
     report.bytes = report.bytes.saturating_add(meta.size);

@@ -198,6 +198,8 @@ fn the_level_shown_is_the_highest_that_found_nothing_where_no_damage_stands() {
         (&[(1, 1, 3), (2, 2, 0), (0, 3, 0)], None),
         (&[(1, 1, 3), (2, 2, 0), (1, 3, 0)], Some((1, 3))),
         (&[(2, 1, 3), (3, 2, 0), (1, 3, 0)], Some((3, 2))),
+        (&[(1, 1, 3), (0, 2, 1), (2, 3, 0)], None),
+        (&[(1, 1, 3), (0, 2, 1), (2, 3, 0), (1, 4, 0)], Some((1, 4))),
     ];
     for (said, shown) in rows {
         let facts = said.iter().map(|(level, time, problems)| verified(1, *level, *time, *problems));

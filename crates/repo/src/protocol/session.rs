@@ -260,7 +260,8 @@ impl<I: Ids> Session<I> {
             (Phase::StoringAgain(known, _), Reply::Stored(by)) => self.replace(known, &by),
             (Phase::Renewing(known), Reply::Done) => self.renewed(known),
             (Phase::Committing(entry), Reply::Done) => {
-                self.committed(entry.ends && entry.id.session == self.id)
+                let pointed = entry.facts.iter().any(|fact| matches!(fact, Fact::Commit { .. }));
+                self.committed(pointed, entry.ends && entry.id.session == self.id)
             }
             (Phase::ReadingExpiries, Reply::Logs(logs)) => self.read_expiries(&logs),
             _ => Effect::Done(Arrived::Failed),
@@ -384,8 +385,12 @@ impl<I: Ids> Session<I> {
         Entry { id, maintainer: false, local: self.local, brings, facts, ends: last }
     }
 
-    fn committed(&mut self, last: bool) -> Effect<I, Arrived<I>> {
-        self.uncommitted.clear();
+    /// References wait for their point: an entry that only brings packs leaves them as they are, to be checked again at
+    /// each renewal, for what it brought may be condemned from now on.
+    fn committed(&mut self, pointed: bool, last: bool) -> Effect<I, Arrived<I>> {
+        if pointed {
+            self.uncommitted.clear();
+        }
         self.unbrought.clear();
         self.last = last;
         if self.rules.keep(Rule::AcknowledgeAfterExpiries) {

@@ -149,3 +149,20 @@ fn a_commit_counts_where_enough_regions_hold_its_entry() {
     assert!(is_acknowledged(&[&there, &Logs::default()], &id, 1));
     assert!(!is_acknowledged(&[&there, &Logs::default()], &id, 2));
 }
+
+#[test]
+fn references_wait_for_their_point_whatever_entries_come_before_it() {
+    let logs = Logs::of(&[commit(1, 1, (1, 0, 0))]);
+    let (mut session, known) = opened(logs.clone(), &[]);
+    assert_eq!(session.refer(&known, &(1, 0, 0)), Reference::Use);
+    session.uploading((9, 0), [(9, 0, 0)]);
+    session.stored(&(9, 0));
+    assert!(session.commit(Vec::new(), false).is_ok());
+    session.step(Reply::Done);
+    assert_eq!(session.step(Reply::Logs(Arc::new(logs.clone()))), Effect::Done(Arrived::Acknowledged));
+    let point = Fact::Commit { point: 2, frames: BTreeSet::from([(1, 0, 0), (9, 0, 0)]) };
+    assert!(session.commit(vec![point.clone()], false).is_ok(), "what was referred to still is");
+    session.step(Reply::Done);
+    session.step(Reply::Logs(Arc::new(logs)));
+    assert_eq!(session.commit(vec![point], true), Err(Refusal::Unreferenced), "a point uses them up");
+}

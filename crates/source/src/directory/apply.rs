@@ -1,21 +1,23 @@
 //! Writing a tree back under one directory, and nothing anywhere else, whatever stands or is planted there.
 //!
 //! The target is one root descriptor; every name is reached from it without following a link. What is made is
-//! closed to others (0700, 0600) until its metadata comes. A file is always a new inode: what stood at its
-//! name is unlinked, never opened, because it may have a second name outside. Order is the caller's part:
+//! closed to others (0700, 0600) until its metadata comes. A file is a new inode that takes the place of what stood at
+//! its name once it is whole; only where differences were asked for is a file that has no other name changed as it
+//! stands. What has a second name is never opened, because that may lie outside. Order is the caller's part:
 //! directories before what is in them, content before metadata, and the metadata of directories last, deepest
 //! first, since it may close them and since every name made in them touches their time.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use format::meta::{Kind, Meta};
 use format::path::TreePath;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ftruncate, linkat, mkdirat, mknodat, openat, symlinkat, syncfs,
-    unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, ftruncate, linkat, mkdirat, mknodat, openat, readlinkat, symlinkat,
+    syncfs, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -29,6 +31,9 @@ use super::xattrs::{DEFAULT_ACL, FLAGS, Holder, set_flags};
 use crate::accounts::Accounts;
 use crate::error::Error;
 
+/// How the name of a file begins that is not yet in its place. One that a killed restore left behind may be deleted.
+pub const PART_PREFIX: &str = ".seawall-part-";
+
 /// What may happen to what a target holds already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
@@ -37,6 +42,8 @@ pub enum Existing {
     /// Files, links and special files give way to what is restored at their name, as do links and files where
     /// a directory belongs, and empty directories where something else belongs. All other names stay.
     Replace,
+    /// The same, but files that are there are compared, and only what differs is written.
+    Differences,
 }
 
 /// Whom restored files belong to.
@@ -50,6 +57,8 @@ pub struct Ownership {
 pub struct Target {
     inside: Arc<Inside>,
     existing: Existing,
+    is_new: bool,
+    beside: AtomicU64,
 }
 
 /// What a target shares with the files that are open under it.
@@ -67,6 +76,25 @@ impl Target {
         Target::open_by(way, dir, root, existing, ownership)
     }
 
+    /// Refuses what [`Target::open`] would refuse for what `dir` holds, and makes nothing.
+    pub fn check(dir: &Path, existing: Existing) -> Result<(), Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let looked = match openat(CWD, dir, flags, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(true),
+            opened => opened.and_then(|root| is_empty(&root)),
+        };
+        match looked {
+            Ok(false) if existing == Existing::Refuse => Err(Error::TargetNotEmpty { path: shown(dir) }),
+            Ok(_) => Ok(()),
+            Err(errno) => Err(Error::Target { path: shown(dir), why: errno.into() }),
+        }
+    }
+
+    /// Whether the directory was made, or held nothing, when it was opened.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     /// The same for a root opened before, walking down `way`.
     pub(super) fn open_by(
         way: Way,
@@ -75,18 +103,16 @@ impl Target {
         existing: Existing,
         ownership: Ownership,
     ) -> Result<Target, Error> {
-        if existing == Existing::Refuse {
-            let empty =
-                is_empty(&root).map_err(|errno| Error::Target { path: shown(dir), why: errno.into() })?;
-            if !empty {
-                return Err(Error::TargetNotEmpty { path: shown(dir) });
-            }
+        let is_new =
+            is_empty(&root).map_err(|errno| Error::Target { path: shown(dir), why: errno.into() })?;
+        if existing == Existing::Refuse && !is_new {
+            return Err(Error::TargetNotEmpty { path: shown(dir) });
         }
         let inherits = Holder::Open(root.as_fd()).value(DEFAULT_ACL).is_ok();
         let (accounts, numeric_ids) = (Accounts::of_this_machine(), ownership.numeric_ids);
         let dresser = Dresser { accounts, numeric_ids, inherits };
         let inside = Inside { place: dir.to_owned(), beneath: Beneath::new(root, way), dresser };
-        Ok(Target { inside: Arc::new(inside), existing })
+        Ok(Target { inside: Arc::new(inside), existing, is_new, beside: AtomicU64::new(0) })
     }
 
     /// Makes the directory `path` and those above it that are missing; one that is there stays.
@@ -99,26 +125,89 @@ impl Target {
     }
 
     /// Makes the regular file `path` of `size` bytes, all zeros and not yet on disk; its directory must be
-    /// there. Its space is not reserved, so what is never written stays a hole.
+    /// there. Its space is not reserved, so what is never written stays a hole. Where something stands at the name and may
+    /// give way, the file is made beside it and takes its place in the end.
     pub fn file(&self, path: &TreePath, size: u64) -> Result<FileSink, Error> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let make = |at: &At<'_>, name: &[u8]| openat(at, name, flags, Mode::RUSR | Mode::WUSR);
         let create = || {
-            let file = self.make(path, make)?;
+            let (file, beside) = match self.create(path) {
+                Err(Errno::EXIST) if self.existing != Existing::Refuse => self.create_beside(path)?,
+                created => (created?, None),
+            };
             if size > 0 {
                 ftruncate(&file, size)?;
             }
-            Ok((Status::of_open(&file)?.inode(), file))
+            let inode = Status::of_open(&file)?.inode();
+            Ok((file, Parked { path: path.clone(), beside, is_old: false, inode }))
         };
-        let (inode, file) = create().map_err(|errno| self.inside.trouble("make", path, errno))?;
-        Ok(FileSink { file, parked: Parked { path: path.clone(), inode }, inside: self.inside.clone() })
+        let (file, parked) = create().map_err(|errno| self.inside.trouble("make", path, errno))?;
+        Ok(FileSink { file, parked, inside: self.inside.clone() })
+    }
+
+    fn create(&self, path: &TreePath) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (at, name) = self.inside.beneath.parent(path)?;
+        openat(&at, name, flags, Mode::RUSR | Mode::WUSR)
+    }
+
+    /// Makes a file in the same directory, under a name that says what it is.
+    fn create_beside(&self, path: &TreePath) -> Result<(OwnedFd, Option<TreePath>), Errno> {
+        let folder = path.parent().ok_or(Errno::INVAL)?;
+        let (at, name) = self.inside.beneath.parent(path)?;
+        if Status::of(&at, name, false)?.kind() == Some(Kind::Directory) {
+            // An empty one gives way at once; a full one never does.
+            unlinkat(&at, name, AtFlags::REMOVEDIR)?;
+        }
+        loop {
+            let number = self.beside.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{PART_PREFIX}{}-{number}", std::process::id());
+            let beside = folder.join(name.as_bytes()).map_err(|_| Errno::NAMETOOLONG)?;
+            match self.create(&beside) {
+                Err(Errno::EXIST) => {}
+                created => return Ok((created?, Some(beside))),
+            }
+        }
+    }
+
+    /// Opens the regular file that stands at `path` to be compared and changed in place, where differences were asked for
+    /// and it has no other name; `None` where it must be made anew.
+    pub fn take_up(&self, path: &TreePath) -> Result<Option<FileSink>, Error> {
+        if self.existing == Existing::Differences { self.open_old(path, OFlags::RDWR) } else { Ok(None) }
+    }
+
+    /// Opens the regular file that stands at `path` to be read; `None` where there is none.
+    pub fn look_at(&self, path: &TreePath) -> Result<Option<FileSink>, Error> {
+        self.open_old(path, OFlags::RDONLY)
+    }
+
+    fn open_old(&self, path: &TreePath, flags: OFlags) -> Result<Option<FileSink>, Error> {
+        let file = match self.inside.beneath.open(path, flags | OFlags::NONBLOCK) {
+            Ok(file) => file,
+            Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::NXIO | Errno::ACCESS) => return Ok(None),
+            Err(errno) => return Err(self.inside.trouble("open", path, errno)),
+        };
+        let status = Status::of_open(&file).map_err(|errno| self.inside.trouble("look at", path, errno))?;
+        let alone = status.links() == 1 || flags == OFlags::RDONLY;
+        if status.kind() != Some(Kind::File) || !alone {
+            return Ok(None);
+        }
+        let parked = Parked { path: path.clone(), beside: None, is_old: true, inode: status.inode() };
+        Ok(Some(FileSink { file, parked, inside: self.inside.clone() }))
+    }
+
+    /// Removes what stands at `path`, a directory only when it is empty.
+    pub fn remove(&self, path: &TreePath) -> Result<(), Error> {
+        let gone = || {
+            let (at, name) = self.inside.beneath.parent(path)?;
+            remove(&at, name)
+        };
+        gone().map_err(|errno| self.inside.trouble("remove", path, errno))
     }
 
     /// Takes up a file that was put aside, if it is still the same file.
     pub fn reopen(&self, parked: &Parked) -> Result<FileSink, Error> {
         let open = || {
-            let flags = OFlags::WRONLY | OFlags::NONBLOCK;
-            let file = self.inside.beneath.open(&parked.path, flags)?;
+            let flags = OFlags::RDWR | OFlags::NONBLOCK;
+            let file = self.inside.beneath.open(parked.stands(), flags)?;
             let same = Status::of_open(&file)?.inode() == parked.inode;
             if same { Ok(file) } else { Err(Errno::STALE) }
         };
@@ -128,7 +217,15 @@ impl Target {
 
     /// Makes the symbolic link `path` that says `target`, whatever that means; it is never followed here.
     pub fn symlink(&self, path: &TreePath, target: &[u8]) -> Result<(), Error> {
+        if self.existing == Existing::Differences && self.is_link_to(path, target) {
+            return Ok(());
+        }
         self.make_named("make", path, |at, name| symlinkat(target, at, name))
+    }
+
+    fn is_link_to(&self, path: &TreePath, target: &[u8]) -> bool {
+        let said = self.inside.beneath.parent(path).and_then(|(at, name)| readlinkat(&at, name, Vec::new()));
+        said.is_ok_and(|said| said.as_bytes() == target)
     }
 
     /// Gives `existing`, restored before, the second name `new`.
@@ -216,7 +313,7 @@ impl Target {
     ) -> Result<T, Errno> {
         let (at, name) = self.inside.beneath.parent(path)?;
         match make(&at, name) {
-            Err(Errno::EXIST) if self.existing == Existing::Replace => {
+            Err(Errno::EXIST) if self.existing != Existing::Refuse => {
                 remove(&at, name)?;
                 make(&at, name)
             }
@@ -231,7 +328,7 @@ impl Target {
         let (at, name) = self.inside.beneath.parent(path)?;
         match mkdirat(&at, name, Mode::RWXU) {
             Err(Errno::EXIST) if Status::of(&at, name, false)?.kind() == Some(Kind::Directory) => Ok(()),
-            Err(Errno::EXIST) if self.existing == Existing::Replace => {
+            Err(Errno::EXIST) if self.existing != Existing::Refuse => {
                 unlinkat(&at, name, AtFlags::empty())?;
                 mkdirat(&at, name, Mode::RWXU)
             }

@@ -21,6 +21,9 @@ use crate::time::nanoseconds;
 /// longest are safe.
 const TICK_NS: i128 = 50_000_000;
 
+/// The same for file systems that keep no parts of a second.
+const COARSE_TICK_NS: i128 = 2_050_000_000;
+
 /// One name of a scanned tree.
 pub struct Found {
     /// Where it stands in the point.
@@ -63,7 +66,9 @@ impl Found {
     /// `scan_start` (or after it) that another change could have left the same times. Such a file is read
     /// again next time, whatever its times say. Holds where ctime is stamped by this machine's clock.
     pub fn settled(&self, scan_start: FileTime) -> bool {
-        let before = nanoseconds(scan_start) - TICK_NS;
+        // A file system that keeps whole seconds (some keep even ones only) stamps all of them with one time.
+        let coarse = self.meta.mtime.nanos == 0 && self.identity.ctime.nanos == 0;
+        let before = nanoseconds(scan_start) - if coarse { COARSE_TICK_NS } else { TICK_NS };
         nanoseconds(self.meta.mtime) < before && nanoseconds(self.identity.ctime) < before
     }
 
@@ -182,6 +187,11 @@ impl Reader {
             }
             room = (room * 2).max(length + 1).min(limit + 1);
         }
+    }
+
+    /// What is to be said of a file that is far longer than it was listed, as files are that the system makes up.
+    pub fn grew(&self) -> Error {
+        Error::Grew { path: self.scope.shown(&self.path), listed: self.listed.0 }
     }
 
     /// Whether size or times differ from what the scan saw: what was read may then be neither the old nor the

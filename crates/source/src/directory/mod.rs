@@ -17,7 +17,7 @@ mod sink;
 mod status;
 mod xattrs;
 
-pub use apply::{Existing, Ownership, Target};
+pub use apply::{Existing, Ownership, PART_PREFIX, Target};
 pub use attributes::{Attribute, Shortfall};
 pub use excludes::Excludes;
 pub use found::{Found, Identity, Reader, Stretch};

@@ -376,9 +376,12 @@ fn skipped(path: TreePath, reason: Reason) -> Item {
     Item::Skipped(Skipped { path, reason })
 }
 
-/// What is told apart by (device, inode) while files with several names come by.
+/// What is told apart by device, inode, times and size while files with several names come by: a number that was given
+/// to a new file, or a file that changed between two of its names, is another one.
 #[derive(Default)]
-struct Links(HashMap<(u64, u64), Group>);
+struct Links(HashMap<Same, Group>);
+
+type Same = ((u64, u64), FileTime, FileTime, u64);
 
 struct Group {
     id: u64,
@@ -391,11 +394,12 @@ impl Links {
         if status.links() < 2 || status.kind() == Some(Kind::Directory) {
             return None;
         }
-        let group = self.0.entry(status.inode()).or_insert_with(|| Group { id: link_number(path), seen: 0 });
+        let same = (status.inode(), status.ctime(), status.mtime(), status.size());
+        let group = self.0.entry(same).or_insert_with(|| Group { id: link_number(path), seen: 0 });
         group.seen += 1;
         let (id, complete) = (group.id, group.seen >= status.links());
         if complete {
-            self.0.remove(&status.inode());
+            self.0.remove(&same);
         }
         Some(id)
     }

@@ -35,7 +35,7 @@ fn restore(target: &Target, state: &[(TreePath, Meta, Vec<u8>)]) -> Vec<Shortfal
             Kind::File => {
                 let sink = target.file(path, meta.size).unwrap();
                 sink.write_at(0, bytes).unwrap();
-                shortfalls.extend(sink.finish(meta));
+                shortfalls.extend(sink.finish(meta).unwrap());
             }
         }
         if !matches!(meta.kind, Kind::Directory | Kind::File) {
@@ -240,7 +240,7 @@ fn paths_longer_than_the_kernel_takes_are_written() {
         let meta = Meta { size: 4, ..own(Meta::new(Kind::File)) };
         let sink = target.file(&file, 4).unwrap();
         sink.write_at(0, b"deep").unwrap();
-        assert_eq!(target.reopen(&sink.park()).unwrap().finish(&meta), []);
+        assert_eq!(target.reopen(&sink.park()).unwrap().finish(&meta).unwrap(), []);
         assert_eq!(target.metadata(&deep, &own(Meta::new(Kind::Directory))).unwrap(), []);
         let found = entries(scan_of(&[dir.0.path()]));
         assert_eq!(content(entry(&found, file.as_bytes())), b"deep", "{way:?}");

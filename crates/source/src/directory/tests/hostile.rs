@@ -102,7 +102,7 @@ fn a_link_planted_at_a_name_is_never_written_through() {
         for name in [&b"soft"[..], b"dangling", b"hard"] {
             if let Ok(sink) = scene.target.file(&path(name), 4) {
                 sink.write_at(0, b"evil").unwrap();
-                sink.finish(&Meta { mode: 0o777, ..Meta::new(Kind::File) });
+                sink.finish(&Meta { mode: 0o777, ..Meta::new(Kind::File) }).unwrap();
             }
         }
         // One name less is the only trace that unlinking the second one may leave.

@@ -18,7 +18,7 @@ fn finished(meta: &Meta, numeric_ids: bool) -> (tempfile::TempDir, Vec<Shortfall
     let target = Target::open(dir.path(), Existing::Refuse, Ownership { numeric_ids }).unwrap();
     let sink = target.file(&path(b"f"), 3).unwrap();
     sink.write_at(0, b"abc").unwrap();
-    let told = sink.finish(meta);
+    let told = sink.finish(meta).unwrap();
     (dir, told)
 }
 

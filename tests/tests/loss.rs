@@ -1,0 +1,256 @@
+//! Ways in which data was lost, or a success told that was none, before somebody tried: each stays closed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tests::listing::Listing;
+use tests::odd;
+use tests::s3::{Config, Server};
+use tests::seawall::{Machine, Said};
+
+/// All objects of a repository below a folder of it.
+fn objects(repository: &Path, folder: &str) -> Vec<PathBuf> {
+    let top = repository.join(folder);
+    let names = Listing::of(&top).0.into_keys().map(|name| top.join(String::from_utf8(name).unwrap()));
+    names.filter(|path| path.is_file()).collect()
+}
+
+fn largest_pack(machine: &Machine) -> PathBuf {
+    let size = |path: &PathBuf| fs::metadata(path).unwrap().len();
+    objects(&machine.repository(), "packs").into_iter().max_by_key(size).unwrap()
+}
+
+fn flip(path: &Path, positions: impl Iterator<Item = usize>) {
+    let mut bytes = fs::read(path).unwrap();
+    for at in positions {
+        bytes[at] ^= 1;
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+fn assert_restores(machine: &Machine, point: &str, truth: &Listing, into: &str) {
+    machine.done(&["restore", point, "--into", into]);
+    assert_eq!(Listing::of(&machine.at(into)).differences(truth), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_backup_uses_no_tree_node_that_it_did_not_read_back() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    for number in 0..2000 {
+        fs::write(machine.at(&format!("tree/file-{number}")), odd::noise(number, 90)).unwrap();
+    }
+    machine.done(&["backup", "tree"]);
+    for pack in objects(&machine.repository(), "packs") {
+        let end = usize::try_from(fs::metadata(&pack).unwrap().len()).unwrap() - 8_000;
+        flip(&pack, (20..end).step_by(500));
+    }
+    machine.done(&["backup", "tree", "--kind", "full"]);
+    assert_restores(&machine, "latest", &Listing::of(&machine.at("tree")), "out");
+}
+
+#[test]
+fn an_unchanged_file_of_any_size_whose_pack_is_gone_is_read_again() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    for mib in [1, 3, 6, 20, 40] {
+        fs::write(machine.at(&format!("tree/{mib}")), odd::noise(mib, (mib as usize) << 20)).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    machine.done(&["backup", "tree"]);
+    assert_eq!(machine.json(&["backup", "tree"])["bytes_new"], 0, "large files are known again");
+    fs::remove_file(largest_pack(&machine)).unwrap();
+    let dry = machine.run(&["restore", "latest", "--into", "dry", "--dry-run"]);
+    assert_eq!(dry.code, 3, "a dry run names what would not come back: {dry}");
+    let kept = machine.json(&["backup", "tree"]);
+    assert!(kept["bytes_new"].as_u64().unwrap() > 0, "{kept}");
+    assert_restores(&machine, "latest", &Listing::of(&machine.at("tree")), "out");
+}
+
+/// Damage that a check found makes the next point a full one, which heals the others too.
+#[test]
+fn damage_that_was_found_is_healed_by_the_next_backup_and_then_told_to_be() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    for number in 0..40 {
+        fs::write(machine.at(&format!("tree/{number}")), odd::noise(number, 300_000)).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let first = machine.json(&["backup", "tree"])["point"].as_str().unwrap().to_owned();
+    flip(&largest_pack(&machine), [1_000_000, 5_000_000].into_iter());
+    let found = machine.run(&["verify", "--level", "L1"]);
+    assert!(found.code == 3 && found.err.contains("files are lost"), "{found}");
+    let later = machine.run(&["verify"]);
+    assert_eq!(later.code, 3, "L2 reads no content, so it cannot say that L1 was wrong: {later}");
+    let healed = machine.run(&["backup", "tree", "--json"]);
+    assert!(healed.code == 0 && healed.err.contains("found damaged"), "{healed}");
+    assert_eq!(healed.json()["kind"], "full");
+    assert!(healed.json()["bytes_new"].as_u64().unwrap() < 4_000_000, "only what is lost is stored again");
+    machine.done(&["verify", "--level", "L1"]);
+    assert!(
+        machine.json(&["points"])["points"].as_array().unwrap().iter().all(|p| p["regions"][0] == "home")
+    );
+    let truth = Listing::of(&machine.at("tree"));
+    assert_restores(&machine, &first, &truth, "first");
+    assert_eq!(machine.json(&["backup", "tree"])["kind"], "incremental");
+    assert_restores(&machine, "latest", &truth, "last");
+}
+
+#[test]
+fn packs_that_points_share_are_hashed_once() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/file"), odd::noise(1, 8 << 20)).unwrap();
+    for _ in 0..4 {
+        machine.done(&["backup", "tree"]);
+    }
+    let verified = machine.json(&["verify", "--level", "L1"]);
+    let read: Vec<u64> =
+        verified["points"].as_array().unwrap().iter().map(|p| p["bytes"].as_u64().unwrap()).collect();
+    assert!(read[0] > 8 << 20 && read[1..].iter().sum::<u64>() < 2 << 20, "{read:?}");
+}
+
+/// The region lost the entry that let this host in, or was put back from an older copy.
+#[test]
+fn a_host_whose_entry_is_lost_is_let_in_again_before_it_adds() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/file"), "content").unwrap();
+    let first = machine.json(&["backup", "tree"])["point"].as_str().unwrap().to_owned();
+    let writer = machine.json(&["writer", "list"])["writers"][0]["id"].as_str().unwrap().to_owned();
+    for entry in objects(&machine.repository(), "log") {
+        if !entry.to_str().unwrap().contains(&writer) {
+            fs::remove_file(entry).unwrap();
+        }
+    }
+    machine.done(&["backup", "tree"]);
+    let other = Machine::with_key_of(&machine);
+    let listed = other.run(&["points", "--json"]);
+    let points = listed.json()["points"].as_array().unwrap().len();
+    assert_eq!(points, 2, "{listed}");
+    other.run(&["restore", &first, "--into", "out"]);
+    assert_eq!(fs::read(other.at("out/file")).unwrap(), b"content");
+}
+
+#[test]
+fn a_backup_whose_writer_is_shut_out_meanwhile_is_not_acknowledged() {
+    let server = Server::start(Config::default());
+    let machine = Machine::with_s3(&server);
+    machine.done(&["init"]);
+    let mut other = Machine::with_s3(&server);
+    other.set("SEAWALL_KEY_FILE", machine.key_file().to_str().unwrap());
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/file"), odd::noise(1, 4_000_000)).unwrap();
+    let before = server.counts().writes;
+    let child = machine.start(&["backup", "tree"]);
+    wait_until(|| server.counts().writes > before);
+    kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
+    let id = machine.json(&["writer", "list"])["writers"][0]["id"].as_str().unwrap().to_owned();
+    let revoked = other.run(&["writer", "revoke", &id, "--reason", "stolen"]);
+    kill_process(Pid::from_child(&child), Signal::CONT).unwrap();
+    let said = Said::of(&["backup", "tree"], child.wait_with_output().unwrap());
+    assert_eq!(revoked.code, 0, "{revoked}");
+    let listed = other.json(&["points"])["points"].as_array().unwrap().len();
+    assert_eq!(said.code == 0, listed == 1, "acknowledged and there, or neither: {said}");
+    assert!(said.code == 0 || said.err.contains("shut out") || said.err.contains("revoked"), "{said}");
+}
+
+fn wait_until(done: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "it never came to that");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn two_who_remove_the_last_two_key_slots_at_once_leave_one() {
+    let server = Server::start(Config::default());
+    let machine = Machine::with_s3(&server);
+    machine.done(&["init"]);
+    machine.done(&["key", "add", "--new-key-file", "second"]);
+    machine.run(&["key", "add", "--new-key-file", "second"]).assert_failed(4, "already");
+    let slots = machine.json(&["key", "list"]);
+    let ids: Vec<&str> =
+        slots["slots"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 2);
+    server.order(|orders| orders.latency_ms = 100);
+    let removing = [machine.start(&["key", "remove", ids[0]]), machine.start(&["key", "remove", ids[1]])];
+    let ended: Vec<bool> = removing.map(|child| child.wait_with_output().unwrap().status.success()).into();
+    server.order(|orders| orders.latency_ms = 0);
+    let opens = |key: &Path| machine.run(&["points", "--key-file", key.to_str().unwrap()]).code == 0;
+    assert!(opens(&machine.key_file()) || opens(&machine.at("second")), "{ended:?}");
+}
+
+#[test]
+fn an_empty_word_for_the_repository_is_no_repository() {
+    let machine = Machine::with_repository();
+    machine.run(&["points", "--repo", ""]).assert_failed(4, "empty word");
+    for words in [
+        &["points", "--source", "nope"][..],
+        &["verify", "--source", "nope"],
+        &["find", "x", "--source", "nope"],
+    ] {
+        fs::create_dir_all(machine.at("tree")).unwrap();
+        machine.done(&["backup", "tree"]);
+        machine.run(words).assert_failed(4, "there is no point of nope");
+    }
+}
+
+#[test]
+fn a_directory_that_was_there_keeps_its_own_mode_and_time() {
+    let machine = Machine::with_repository();
+    machine.fed(&["backup", "--stdin", "dump", "--source", "stream"], b"poured");
+    fs::create_dir(machine.at("shared")).unwrap();
+    fs::write(machine.at("shared/theirs"), "x").unwrap();
+    fs::set_permissions(machine.at("shared"), fs::Permissions::from_mode(0o1777)).unwrap();
+    machine.done(&["restore", "latest", "--into", "shared", "--existing", "replace"]);
+    assert_eq!(fs::metadata(machine.at("shared")).unwrap().mode() & 0o7777, 0o1777);
+    assert_eq!(fs::read(machine.at("shared/dump")).unwrap(), b"poured");
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_told() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/a"), "a").unwrap();
+    machine.done(&["backup", "tree"]);
+    machine
+        .run(&["restore", "latest", "--into", "one", "--include", "a", "--include", "nope"])
+        .assert_failed(2, "nope");
+    for nothing in ["", "/", "."] {
+        machine
+            .run(&["restore", "latest", "--into", "two", "--include", nothing])
+            .assert_failed(4, "no pattern");
+    }
+    machine
+        .run(&["restore", "latest", "--into", "two", "--include", "nope", "--dry-run"])
+        .assert_failed(4, "nope");
+    machine.run(&["restore", "latest", "--into", "one", "--dry-run"]).assert_failed(4, "not empty");
+}
+
+/// Another name of a file that could not be brought back is not made a link to what stood there before.
+#[test]
+fn a_second_name_of_a_lost_file_is_lost_with_it() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/a"), odd::noise(1, 400_000)).unwrap();
+    fs::hard_link(machine.at("tree/a"), machine.at("tree/b")).unwrap();
+    machine.done(&["backup", "tree"]);
+    fs::remove_file(largest_pack(&machine)).unwrap();
+    fs::create_dir(machine.at("out")).unwrap();
+    fs::write(machine.at("out/a"), "something older").unwrap();
+    let said = machine.run(&["restore", "latest", "--into", "out", "--existing", "replace"]);
+    assert_eq!(said.code, 3, "{said}");
+    assert!(said.err.contains("not restored: a:") && said.err.contains("not restored: b:"), "{said}");
+    assert!(!machine.at("out/b").exists());
+    assert_eq!(
+        fs::read(machine.at("out/a")).unwrap(),
+        b"something older",
+        "what is there stays until its successor is whole"
+    );
+}
