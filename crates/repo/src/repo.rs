@@ -275,8 +275,12 @@ impl Repo {
         let live = fold.live(source);
         if asked == "latest" {
             let newest = fold.newest(source, self.world.now_ns().saturating_add(DRIFT_NS_MAX));
-            let of = source.map_or_else(String::new, |s| format!(" of {s}"));
-            return newest.cloned().ok_or_else(|| self.no_point(format!("that is the latest{of}")));
+            let none = match source {
+                _ if live.is_empty() && source.is_none() => "yet: nothing was backed up here".to_owned(),
+                Some(source) => format!("of {source} yet"),
+                None => "that is believable: all are of a time to come".to_owned(),
+            };
+            return newest.cloned().ok_or_else(|| self.no_point(none));
         }
         let found: Vec<&&PointRecord> =
             live.iter().filter(|p| p.point.id.to_string().starts_with(asked) && !asked.is_empty()).collect();
@@ -295,7 +299,7 @@ impl Repo {
         self.must_read()?;
         let fold = self.fold();
         let found = fold.live(source).into_iter().rfind(|p| p.point.as_of <= at);
-        found.cloned().ok_or_else(|| self.no_point("that is as old as asked".to_owned()))
+        found.cloned().ok_or_else(|| self.no_point("that is so old".to_owned()))
     }
 
     /// There is no such point; or there may have been, where some of the history is lost.
