@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::verbs::{
-    backup, cat, catalog, completions, find, init, key, log, ls, man, points, restore, verify, writer,
+    backup, cat, catalog, completions, diff, find, init, key, log, ls, man, points, restore, stats, verify,
+    writer,
 };
 
 /// Back up data, and prove that it can be brought back.
@@ -75,7 +76,9 @@ pub(crate) enum Verb {
     Points(points::Points),
     Ls(ls::Ls),
     Find(find::Find),
+    Diff(diff::Compare),
     Cat(cat::Cat),
+    Stats(stats::Stats),
     Restore(restore::Restore),
     Verify(verify::Verify),
     Catalog(catalog::Catalog),
@@ -94,7 +97,9 @@ impl Verb {
             Verb::Points(verb) => verb.run(context),
             Verb::Ls(verb) => verb.run(context),
             Verb::Find(verb) => verb.run(context),
+            Verb::Diff(verb) => verb.run(context),
             Verb::Cat(verb) => verb.run(context),
+            Verb::Stats(verb) => verb.run(context),
             Verb::Restore(verb) => verb.run(context),
             Verb::Verify(verb) => verb.run(context),
             Verb::Catalog(verb) => verb.run(context),

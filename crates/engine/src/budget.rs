@@ -45,6 +45,9 @@ pub(crate) const RANGE_BYTES: u64 = 8 << 20;
 /// Pieces of content that a restore plans at a time: about 100 bytes each.
 pub(crate) const WINDOW_PIECES: usize = 400_000;
 
+/// Entries that a search over many points remembers, so that it need not read their nodes again: about 300 bytes each.
+pub(crate) const FOUND_ENTRIES_MAX: usize = 100_000;
+
 /// Bytes that may be in flight, shared by all who feed a pipeline; a guard gives them back.
 pub(crate) struct Budget {
     free: Mutex<usize>,

@@ -7,8 +7,11 @@
 pub mod backup;
 mod basis;
 mod budget;
+pub mod diff;
 mod error;
+pub mod find;
 pub mod look;
 pub mod restore;
+pub mod stats;
 
 pub use error::{Error, Problem};

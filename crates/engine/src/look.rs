@@ -2,12 +2,19 @@
 
 use std::io::Write;
 
+use format::meta::Kind;
 use format::path::TreePath;
 use format::tree::{Content, Entry, Walk, content_parts};
 use repo::{PointRecord, Reader, Repo};
 
 use crate::error::Error;
 use crate::restore::Nodes;
+
+/// The first path that could stand behind everything below `path`; `None` where that is no path.
+fn behind(path: &TreePath) -> Option<TreePath> {
+    let first = [path.as_bytes(), b"\x01"].concat();
+    if path.is_root() { None } else { TreePath::new(&first).ok() }
+}
 
 /// A point opened to be looked into.
 pub struct Look<'r> {
@@ -24,6 +31,33 @@ impl<'r> Look<'r> {
     /// All entries at and below `under`, in path order.
     pub fn entries(&self, under: &TreePath) -> impl Iterator<Item = Result<Entry, Error>> {
         Walk::new(Nodes(&self.reader), self.point.point.root).under(under.clone())
+    }
+
+    /// The same, but nothing deeper than `components` components: what lies below those is not read.
+    pub fn entries_to(
+        &self,
+        under: &TreePath,
+        components: usize,
+    ) -> impl Iterator<Item = Result<Entry, Error>> {
+        let mut walk = Walk::new(Nodes(&self.reader), self.point.point.root).under(under.clone());
+        std::iter::from_fn(move || {
+            loop {
+                let entry = match walk.next()? {
+                    Ok(entry) => entry,
+                    error => return Some(error),
+                };
+                let depth = entry.path.components().count();
+                if depth >= components
+                    && entry.meta.kind == Kind::Directory
+                    && let Some(behind) = behind(&entry.path)
+                {
+                    walk.seek(&behind);
+                }
+                if depth <= components {
+                    return Some(Ok(entry));
+                }
+            }
+        })
     }
 
     /// The entry at `path`.

@@ -15,14 +15,16 @@ use crate::reference::{FrameSet, Reference};
 mod build;
 mod content;
 mod decode;
+mod differences;
 mod encode;
 mod walk;
 
 pub use build::Builder;
 pub use content::{ContentBuilder, Extent, Extents, content_parts};
 pub use decode::{decode_content, decode_entry, decode_node};
+pub use differences::{Difference, Differences};
 pub use encode::encode_entry;
-pub use walk::{Walk, lookup};
+pub use walk::{Next, Walk, lookup};
 
 /// Bytes of a file that is kept in its entry: a chunk of its own would cost more in references than it holds.
 pub const INLINE_BYTES_MAX: usize = 64;

@@ -2,9 +2,8 @@
 
 use std::io::Write;
 
-use engine::look::Look;
+use engine::find::Search;
 use format::id::PointId;
-use format::path::TreePath;
 use format::tree::Entry;
 use globset::{Candidate, GlobBuilder, GlobMatcher};
 use serde_json::{Value, json};
@@ -34,24 +33,24 @@ impl Find {
         let repo = context.open()?;
         repo.must_read()?;
         verbs::check_known(&repo, self.source.as_deref())?;
-        let points: Vec<_> = repo.fold().live(self.source.as_deref()).into_iter().cloned().collect();
+        let fold = repo.fold();
         let (mut found, mut outcome) = (Vec::new(), verbs::of_history(&repo));
-        for point in points {
+        let mut search = Search::new(&repo, |entry: &Entry| pattern.matches(entry))?;
+        for point in fold.live(self.source.as_deref()) {
             let id = point.point.id;
-            let look = Look::new(&repo, point)?;
-            for entry in look.entries(&TreePath::root()) {
-                match entry {
-                    Ok(entry) if pattern.matches(&entry) => found.extend(tell(context, id, &entry)?),
-                    Ok(_) => {}
-                    Err(error) if error.remedy() == Remedy::Repair => {
-                        context
-                            .out
-                            .warning(format!("{}: part of it was not searched: {error}", show::short(id)));
-                        outcome = Outcome::Damaged;
-                    }
-                    Err(error) => return Err(error.into()),
+            search.point(point, |entry| match entry {
+                Ok(entry) => {
+                    found.extend(tell(context, id, entry)?);
+                    Ok(())
                 }
-            }
+                Err(error) if error.remedy() == Remedy::Repair => {
+                    let point = show::short(id);
+                    context.out.warning(format!("{point}: part of it was not searched: {error}"));
+                    outcome = Outcome::Damaged;
+                    Ok(())
+                }
+                Err(error) => Err(Error::from(error)),
+            })?;
         }
         if context.out.json {
             context.out.result("find/1", json!({ "found": found }), |_| Ok(()))?;

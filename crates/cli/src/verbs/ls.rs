@@ -40,8 +40,7 @@ impl Ls {
             look.entry(&under)?;
         }
         let most = self.depth.map_or(usize::MAX, |depth| under.components().count().saturating_add(depth));
-        let near = |entry: &Entry| entry.path.components().count() <= most;
-        let entries = look.entries(&under).filter(|entry| entry.as_ref().map_or(true, near));
+        let entries = look.entries_to(&under, most);
         let mut outcome = Outcome::Done;
         // What a damaged part of the tree held is named; the rest is listed all the same.
         let whole = entries.filter_map(|entry| match entry {

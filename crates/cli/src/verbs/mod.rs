@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod cat;
 pub(crate) mod catalog;
 pub(crate) mod completions;
+pub(crate) mod diff;
 pub(crate) mod find;
 pub(crate) mod init;
 pub(crate) mod key;
@@ -12,6 +13,7 @@ pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod points;
 pub(crate) mod restore;
+pub(crate) mod stats;
 pub(crate) mod verify;
 pub(crate) mod writer;
 

@@ -10,6 +10,7 @@ use crate::meta::FileTime;
 use crate::reference::FrameId;
 
 mod contents;
+mod differences;
 mod hostile;
 
 const KEY: [u8; 32] = [7; 32];

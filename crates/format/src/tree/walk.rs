@@ -6,6 +6,7 @@
 
 use super::{Child, Entry, Load, Node, decode_node};
 use crate::cbor::Malformed;
+use crate::limit::TREE_DEPTH_MAX;
 use crate::path::TreePath;
 use crate::reference::Reference;
 
@@ -22,6 +23,22 @@ pub struct Walk<L> {
     /// Nothing outside this is given.
     under: TreePath,
     missing: Option<Child>,
+}
+
+/// What a walk meets.
+#[derive(Clone, Copy, Debug)]
+pub enum Next<'w> {
+    /// A node that is not open.
+    Node {
+        /// The chunk that is the node.
+        reference: &'w Reference,
+        /// The first path in it; of the root, the first that is wanted.
+        first: &'w TreePath,
+        /// 0 for a leaf; the root counts as higher than all until it is opened.
+        level: u8,
+    },
+    /// An entry of an open leaf.
+    Entry(&'w Entry),
 }
 
 /// An open inner node.
@@ -84,14 +101,93 @@ impl<L: Load> Walk<L> {
             && self.leaf_end.as_ref().is_none_or(|end| self.from < *end)
     }
 
-    /// The next entry of the open leaf that is wanted.
-    fn next_of_leaf(&mut self) -> Option<Entry> {
-        let entry = self.leaf.find(|entry| entry.path >= self.from)?;
-        if entry.path.starts_with(&self.under) {
-            return Some(entry);
+    /// What comes next, with nothing read for it. Whoever knows a node from elsewhere may [`Walk::pass_over`] it.
+    pub fn peek(&mut self) -> Option<Next<'_>> {
+        self.settle();
+        if let Some(entry) = self.leaf.as_slice().first() {
+            return Some(Next::Entry(entry));
         }
-        self.stop();
-        None
+        if !self.is_open {
+            return Some(Next::Node { reference: &self.root, first: &self.from, level: TREE_DEPTH_MAX });
+        }
+        let node = self.stack.last()?;
+        let Child { first, reference, .. } = node.children.get(node.next)?;
+        Some(Next::Node { reference, first, level: node.level.saturating_sub(1) })
+    }
+
+    /// Passes over what [`Walk::peek`] shows: an entry, or a node with all that lies below it.
+    pub fn pass_over(&mut self) {
+        if self.leaf.next().is_some() {
+            return;
+        }
+        match self.stack.last_mut() {
+            Some(node) if self.is_open => node.next = node.next.saturating_add(1),
+            _ => self.is_open = true,
+        }
+    }
+
+    /// Opens the node that [`Walk::peek`] shows; one that cannot be opened is passed over.
+    pub fn open(&mut self) -> Result<(), L::Error> {
+        if !self.is_open {
+            self.is_open = true;
+            self.missing = None;
+            return self.open_root();
+        }
+        let Some((child, level, end)) = self.stack.last_mut().and_then(Inner::take_child) else {
+            return Ok(());
+        };
+        let opened = self.open_child(&child, level, end);
+        if opened.is_err() {
+            self.missing = Some(child);
+        }
+        opened
+    }
+
+    /// The entry that [`Walk::peek`] shows.
+    pub(super) fn take_entry(&mut self) -> Option<Entry> {
+        self.leaf.next()
+    }
+
+    /// The first path behind the node that was passed over or could not be opened; `None` where that was the last.
+    pub(super) fn goes_on_at(&self) -> Option<TreePath> {
+        let node = self.stack.last()?;
+        node.children.get(node.next).map(|child| &child.first).or(node.end.as_ref()).cloned()
+    }
+
+    /// Passes over all before `path`; without one, over everything.
+    pub(super) fn pass_to(&mut self, path: Option<&TreePath>) {
+        let Some(path) = path else {
+            self.is_open = true;
+            return self.stop();
+        };
+        let is_before = match self.peek() {
+            Some(Next::Node { first, .. }) => first < path,
+            Some(Next::Entry(entry)) => entry.path < *path,
+            None => false,
+        };
+        if is_before {
+            self.seek(path);
+        }
+    }
+
+    /// Leaves behind entries and nodes that are done or not wanted.
+    fn settle(&mut self) {
+        while self.leaf.as_slice().first().is_some_and(|entry| entry.path < self.from) {
+            self.leaf.next();
+        }
+        if let Some(entry) = self.leaf.as_slice().first() {
+            if !entry.path.starts_with(&self.under) {
+                self.stop();
+            }
+            return;
+        }
+        while self.stack.len() > 1 && self.stack.last().is_some_and(|node| node.is_done()) {
+            self.stack.pop();
+        }
+        let next = self.stack.last().and_then(|node| node.children.get(node.next));
+        if next.is_some_and(|child| child.first > self.under && !child.first.starts_with(&self.under)) {
+            self.stop();
+        }
     }
 
     /// Leaves everything behind, but for what a seek may need again.
@@ -101,38 +197,13 @@ impl<L: Load> Walk<L> {
         self.stack.iter_mut().for_each(|node| node.next = node.children.len());
     }
 
-    /// Opens the next node; `None` at the end.
-    fn go_down(&mut self) -> Option<Result<(), L::Error>> {
-        if !self.is_open {
-            self.is_open = true;
-            self.missing = None;
-            return Some(self.open_root());
-        }
-        let Some((child, level, end)) = self.stack.last_mut()?.take_child() else {
-            if self.stack.len() == 1 {
-                return None;
-            }
-            self.stack.pop();
-            return Some(Ok(()));
-        };
-        if child.first > self.under && !child.first.starts_with(&self.under) {
-            self.stop();
-            return None;
-        }
-        let opened = self.open(&child, level, end);
-        if opened.is_err() {
-            self.missing = Some(child);
-        }
-        Some(opened)
-    }
-
     fn open_root(&mut self) -> Result<(), L::Error> {
         let node = decode_node(&self.load.load(&self.root)?)?;
         self.enter(node, None);
         Ok(())
     }
 
-    fn open(&mut self, child: &Child, level: u8, end: Option<TreePath>) -> Result<(), L::Error> {
+    fn open_child(&mut self, child: &Child, level: u8, end: Option<TreePath>) -> Result<(), L::Error> {
         let node = decode_node(&self.load.load(&child.reference)?)?;
         check(&node, child, level, end.as_ref()).map_err(|why| Malformed::new("tree node", why))?;
         self.enter(node, end);
@@ -166,6 +237,10 @@ fn check(node: &Node, child: &Child, level: u8, end: Option<&TreePath>) -> Resul
 }
 
 impl Inner {
+    fn is_done(&self) -> bool {
+        self.next >= self.children.len()
+    }
+
     fn covers(&self, path: &TreePath) -> bool {
         self.children.first().is_some_and(|child| child.first <= *path)
             && self.end.as_ref().is_none_or(|end| path < end)
@@ -190,11 +265,13 @@ impl<L: Load> Iterator for Walk<L> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(entry) = self.next_of_leaf() {
-                return Some(Ok(entry));
-            }
-            if let Err(error) = self.go_down()? {
-                return Some(Err(error));
+            match self.peek()? {
+                Next::Entry(_) => return self.take_entry().map(Ok),
+                Next::Node { .. } => {
+                    if let Err(error) = self.open() {
+                        return Some(Err(error));
+                    }
+                }
             }
         }
     }
