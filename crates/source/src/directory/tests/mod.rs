@@ -49,6 +49,16 @@ fn entries(scan: Scan) -> Vec<Found> {
     scan.map(entry).collect()
 }
 
+/// The entries of a walk that must meet nothing else but what was to be left out.
+fn kept(scan: Scan) -> Vec<Found> {
+    let entry = |item| match item {
+        Item::Entry(found) => Some(found),
+        Item::Skipped(skipped) if skipped.reason.is_asked_for() => None,
+        other => panic!("{other:?}"),
+    };
+    scan.filter_map(entry).collect()
+}
+
 fn paths(found: &[Found]) -> Vec<&[u8]> {
     found.iter().map(|found| found.path.as_bytes()).collect()
 }
