@@ -254,3 +254,17 @@ fn a_second_name_of_a_lost_file_is_lost_with_it() {
         "what is there stays until its successor is whole"
     );
 }
+
+/// A backup of a folder that holds the repository would keep all backups in each backup.
+#[test]
+fn the_repository_is_no_part_of_a_backup_into_it() {
+    let machine = Machine::with_repository();
+    fs::write(machine.at("home/file"), odd::noise(1, 1_000_000)).unwrap();
+    let everything = machine.at("").to_str().unwrap().to_owned();
+    machine.done(&["backup", &everything, "--source", "all"]);
+    fs::write(machine.at("home/file"), odd::noise(2, 1_000_000)).unwrap();
+    let kept = machine.json(&["backup", &everything, "--source", "all"]);
+    assert!(kept["bytes_new"].as_u64().unwrap() < 1_900_000, "{kept}");
+    let listed = String::from_utf8(machine.done(&["ls", "latest"]).out).unwrap();
+    assert!(listed.contains("home/file") && !listed.contains("repository/packs"), "{listed}");
+}

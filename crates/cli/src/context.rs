@@ -146,6 +146,11 @@ impl Context {
         settings::trust(self.global.trust.as_deref())
     }
 
+    /// Where the backups themselves lie, if that is on this machine.
+    pub(crate) fn own_folders(&self) -> Result<Vec<std::path::PathBuf>, Error> {
+        Ok(self.repository()?.location.as_local().map(std::path::Path::to_owned).into_iter().collect())
+    }
+
     /// The user's state directory.
     pub(crate) fn state(&self) -> Result<std::path::PathBuf, Error> {
         settings::state(&self.global, &self.environment)

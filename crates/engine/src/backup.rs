@@ -19,11 +19,12 @@ use format::fact::{Point, PointKind, Sizes};
 use format::id::PointId;
 use format::path::TreePath;
 use repo::{Repo, Reuse, Style, Writer};
-use source::directory::Selection;
+use source::directory::{Selection, Skipped};
 use source::stream::Stream;
 use world::Step;
 
 use crate::basis::{Basis, Places};
+use crate::budget::LEFT_OUT_NAMED_MAX;
 use crate::error::{Error, Problem};
 
 /// What is to be kept.
@@ -75,8 +76,28 @@ pub struct Report {
     pub changed: Vec<TreePath>,
     /// Names left out that nobody asked for, such as sockets.
     pub skipped: Vec<TreePath>,
+    /// Names left out as the request asked.
+    pub left_out: LeftOut,
     /// Things that a person should hear.
     pub notices: Vec<String>,
+}
+
+/// Names left out as the request asked, each with all below it, which nobody looked at.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    /// How many.
+    pub count: u64,
+    /// The first of them, at most 100,000.
+    pub named: Vec<Skipped>,
+}
+
+impl LeftOut {
+    fn add(&mut self, name: Skipped) {
+        self.count += 1;
+        if self.named.len() < LEFT_OUT_NAMED_MAX {
+            self.named.push(name);
+        }
+    }
 }
 
 /// What a dry run found.
@@ -86,6 +107,8 @@ pub struct Preview {
     pub sizes: Sizes,
     /// What could not be looked at.
     pub problems: Vec<Problem>,
+    /// What would be left out as the request asked.
+    pub left_out: LeftOut,
 }
 
 /// Makes a point.
@@ -216,7 +239,8 @@ impl Run<'_> {
             time: world.monotonic().saturating_sub(self.begun),
             problems: collected.problems,
             changed: collected.changed,
-            skipped: collected.skipped,
+            skipped: collected.skips.others,
+            left_out: collected.skips.asked_for,
             notices,
         })
     }

@@ -48,6 +48,9 @@ pub(crate) const WINDOW_PIECES: usize = 400_000;
 /// Entries that a search over many points remembers, so that it need not read their nodes again: about 300 bytes each.
 pub(crate) const FOUND_ENTRIES_MAX: usize = 100_000;
 
+/// Names left out that a backup remembers for those who ask which; how many there were is always counted.
+pub(crate) const LEFT_OUT_NAMED_MAX: usize = 100_000;
+
 /// Bytes that may be in flight, shared by all who feed a pipeline; a guard gives them back.
 pub(crate) struct Budget {
     free: Mutex<usize>,

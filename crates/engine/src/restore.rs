@@ -387,7 +387,8 @@ impl Run<'_, '_> {
 /// Names below the target that the point does not hold, in path order; both are walked in that order side by side.
 fn others(reader: &Reader<'_>, request: &Request) -> Result<Vec<TreePath>, Error> {
     let roots = vec![request.into.clone()];
-    let selection = Selection { roots, excludes: Excludes::default(), one_file_system: false };
+    let selection =
+        Selection { roots, excludes: Excludes::default(), one_file_system: false, never: Vec::new() };
     let mut walk = Walk::new(Nodes(reader), request.point.point.root);
     let mut next = walk.next().transpose()?;
     let mut others = Vec::new();

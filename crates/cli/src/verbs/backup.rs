@@ -1,25 +1,29 @@
 //! `backup`: makes a point, and says how to get it back.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use clap::ValueEnum;
-use engine::backup::{Preview, Report, Request, What, backup, preview};
+use engine::backup::{LeftOut, Preview, Report, Request, What, backup, preview};
 use format::fact::{PointKind, Sizes};
 use format::path::TreePath;
 use repo::Repo;
 use serde_json::{Value, json};
-use source::directory::{Excludes, Selection};
+use source::directory::{Excludes, Marks, Selection};
 
 use crate::context::{Context, cores, host};
 use crate::error::{Error, Outcome};
-use crate::{show, time, verbs};
+use crate::{settings, show, time, verbs};
+
+/// What has no names to leave out.
+const STREAMS: [&str; 2] = ["stdin", "command"];
 
 /// Make a recovery point
 ///
 /// Of paths, of standard input, or of what a command prints. What could not be read is named, the rest is kept, and the
-/// exit code is 2.
+/// exit code is 2. What options leave out is counted, each name with all below it as one; -v names it. A path that was asked
+/// for is never left out.
 #[derive(clap::Args)]
 pub(crate) struct Backup {
     /// What to keep: directories and files
@@ -37,6 +41,19 @@ pub(crate) struct Backup {
     /// Leave out what matches a line of this file
     #[arg(long, value_name = "FILE")]
     exclude_file: Vec<PathBuf>,
+    /// Leave out what files of this name say, such as .gitignore, each for its directory and below, as git reads them; of
+    /// several in one directory the one named last has the last word
+    #[arg(long, value_name = "NAME", conflicts_with_all = STREAMS)]
+    exclude_ignore: Vec<OsString>,
+    /// Keep directories with a CACHEDIR.TAG without the rest of their content
+    #[arg(long, conflicts_with_all = STREAMS)]
+    exclude_caches: bool,
+    /// Keep directories that hold this name without the rest of their content
+    #[arg(long, value_name = "NAME", conflicts_with_all = STREAMS)]
+    exclude_if_present: Vec<OsString>,
+    /// Leave out files that are longer, such as 10M or 1GiB
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = STREAMS)]
+    exclude_larger_than: Option<u64>,
     /// Keep directories empty where another file system begins
     #[arg(long)]
     one_file_system: bool,
@@ -90,6 +107,10 @@ fn tag(typed: &str) -> Result<(String, String), String> {
     }
 }
 
+fn size(typed: &str) -> Result<u64, String> {
+    settings::bytes(typed).map_err(|error| error.to_string())
+}
+
 fn level(typed: &str) -> Result<i32, String> {
     let level = match typed {
         "fast" => Some(1),
@@ -105,7 +126,10 @@ fn level(typed: &str) -> Result<i32, String> {
 impl Backup {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let (dry_run, strict) = (self.dry_run, self.strict);
-        let request = self.request()?;
+        let mut request = self.request()?;
+        if let What::Paths(selection) = &mut request.what {
+            selection.never = context.own_folders()?;
+        }
         if dry_run {
             let repo = context.open()?;
             let found = preview(&repo, &request)?;
@@ -142,6 +166,13 @@ impl Backup {
         if let Some(name) = &self.command {
             return Ok((named(name), What::Command(content_path(name)?, self.words)));
         }
+        let bytes = |names: Vec<OsString>| names.into_iter().map(OsString::into_vec).collect();
+        let marks = Marks {
+            ignore_files: bytes(self.exclude_ignore),
+            caches: self.exclude_caches,
+            if_present: bytes(self.exclude_if_present),
+            larger_than: self.exclude_larger_than,
+        };
         let roots: Vec<PathBuf> =
             self.paths.into_iter().chain(self.words.into_iter().map(PathBuf::from)).collect();
         if roots.is_empty() {
@@ -153,8 +184,9 @@ impl Backup {
         names.sort();
         names.dedup();
         let names: Vec<String> = names.iter().map(|name| show::bytes(name.as_os_str().as_bytes())).collect();
-        let excludes = Excludes::new(&self.exclude, &self.exclude_file)?;
-        let selection = Selection { roots, excludes, one_file_system: self.one_file_system };
+        let excludes = Excludes::new(&self.exclude, &self.exclude_file)?.marked(marks)?;
+        let one_file_system = self.one_file_system;
+        let selection = Selection { roots, excludes, one_file_system, never: Vec::new() };
         Ok((format!("{}:{}", host(), names.join(",")), What::Paths(Box::new(selection))))
     }
 }
@@ -188,6 +220,7 @@ fn tell(context: &Context, repo: &Repo, source: &str, report: &Report) -> Result
         .iter()
         .for_each(|path| out.warning(format!("changed while it was read: {}", show::path(path))));
     report.skipped.iter().for_each(|path| out.detail(format!("left out: {}", show::path(path))));
+    name_left_out(context, &report.left_out);
     let flags = context.shown_flags();
     out.summary("backup/1", document(repo, source, report), |out| {
         let Sizes { files, directories, bytes_logical, bytes_new, bytes_stored, .. } = report.sizes;
@@ -208,8 +241,28 @@ fn tell(context: &Context, repo: &Repo, source: &str, report: &Report) -> Result
         if !report.problems.is_empty() {
             writeln!(out, "{} not kept, named above", show::count(report.problems.len() as u64, "item"))?;
         }
+        if report.left_out.count > 0 {
+            writeln!(out, "{}", left_out(&report.left_out, context.out.verbose))?;
+        }
         writeln!(out, "get it back: seawall restore {point} --into DIR{flags}")
     })
+}
+
+/// Names what options left out, for those who asked to hear more.
+fn name_left_out(context: &Context, left_out: &LeftOut) {
+    for name in &left_out.named {
+        context.out.detail(format!("left out: {}: {}", show::path(&name.path), name.reason.text()));
+    }
+    let others = left_out.count.saturating_sub(left_out.named.len() as u64);
+    if others > 0 {
+        context.out.detail(format!("left out: {others} names more"));
+    }
+}
+
+fn left_out(left_out: &LeftOut, verbose: bool) -> String {
+    let names = show::count(left_out.count, "name");
+    let where_named = if verbose { "named above" } else { "-v names them" };
+    format!("{names} left out as asked, with all below; {where_named}")
 }
 
 fn document(repo: &Repo, source: &str, report: &Report) -> Value {
@@ -229,6 +282,7 @@ fn document(repo: &Repo, source: &str, report: &Report) -> Value {
         "problems": show::problems(&report.problems),
         "changed": show::paths(&report.changed),
         "skipped": show::paths(&report.skipped),
+        "left_out": report.left_out.count,
         "regions": { repo.io().region_name(): "durable" },
     })
 }
@@ -237,6 +291,7 @@ fn tell_preview(context: &Context, source: &str, found: &Preview) -> Result<Outc
     for problem in &found.problems {
         context.out.warning(format!("would not be kept: {}: {}", show::path(&problem.path), problem.what));
     }
+    name_left_out(context, &found.left_out);
     let Sizes { files, directories, bytes_logical, bytes_new, .. } = found.sizes;
     let body = json!({
         "dry_run": true,
@@ -245,6 +300,7 @@ fn tell_preview(context: &Context, source: &str, found: &Preview) -> Result<Outc
         "directories": directories,
         "bytes_logical": bytes_logical,
         "bytes_to_read": bytes_new,
+        "left_out": found.left_out.count,
         "problems": show::problems(&found.problems),
     });
     context.out.result("backup/1", body, |out| {
@@ -253,7 +309,11 @@ fn tell_preview(context: &Context, source: &str, found: &Preview) -> Result<Outc
             out,
             "a point of {source} would hold {}, {all}; {read} would be read",
             show::count(files, "file")
-        )
+        )?;
+        match found.left_out.count {
+            0 => Ok(()),
+            _ => writeln!(out, "{}", left_out(&found.left_out, context.out.verbose)),
+        }
     })?;
     Ok(if found.problems.is_empty() { Outcome::Done } else { Outcome::Incomplete })
 }

@@ -19,6 +19,7 @@ use repo::{Repo, Worker};
 use source::directory::Reader;
 use world::Step;
 
+use super::feed::Skips;
 use super::work::Workshop;
 use crate::basis::{Recorder, Seen};
 use crate::error::{Error, Problem};
@@ -72,7 +73,7 @@ pub(super) struct Collected {
     pub(super) sizes: Sizes,
     pub(super) problems: Vec<Problem>,
     pub(super) changed: Vec<TreePath>,
-    pub(super) skipped: Vec<TreePath>,
+    pub(super) skips: Skips,
     pub(super) paths: Vec<PathBuf>,
     pub(super) recorder: Option<Recorder>,
 }
@@ -299,7 +300,7 @@ impl Collector<'_, '_, '_> {
             sizes: self.sizes,
             problems: self.problems,
             changed: self.changed,
-            skipped: Vec::new(),
+            skips: Skips::default(),
             paths: Vec::new(),
             recorder: self.recorder,
         })

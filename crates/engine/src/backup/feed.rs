@@ -11,13 +11,13 @@ use format::meta::{FileTime, Kind, Meta};
 use format::path::TreePath;
 use format::tree::{Content, Entry, INLINE_BYTES_MAX, Part};
 use rayon::Scope;
-use source::directory::{Found, Item, Reader, Scan, Selection, Stretch};
+use source::directory::{Found, Item, Reader, Scan, Selection, Skipped, Stretch};
 use source::stream::Stream;
 use world::World;
 
-use super::Preview;
 use super::collect::{Done, FileEnd, Unit, is_flat};
 use super::work::{Ends, Pending, Place, Row, Ticket, Workshop, lock, read_segment};
+use super::{LeftOut, Preview};
 use crate::basis::{Basis, Places};
 use crate::budget::{BATCH_BYTES, BATCH_FILES, ENTRY_BYTES, READY_ENTRIES, SEGMENT_BYTES, SPARSE_BYTES_MIN};
 use crate::error::{Error, Problem};
@@ -71,6 +71,7 @@ pub(super) fn preview(
         match item {
             Item::Entry(found) => count(&mut preview.sizes, &found, basis.as_mut()),
             Item::Problem(problem) => preview.problems.push(Problem::new(&problem.path, problem.error)),
+            Item::Skipped(name) if name.reason.is_asked_for() => preview.left_out.add(name),
             Item::Skipped(_) => {}
         }
     }
@@ -91,6 +92,24 @@ fn count(sizes: &mut Sizes, found: &Found, basis: Option<&mut Basis>) {
     }
 }
 
+/// Names that the walk left out.
+#[derive(Default)]
+pub(super) struct Skips {
+    /// Those that nobody asked to leave out.
+    pub(super) others: Vec<TreePath>,
+    /// The rest.
+    pub(super) asked_for: LeftOut,
+}
+
+impl Skips {
+    fn add(&mut self, name: Skipped) {
+        match name.reason.is_asked_for() {
+            true => self.asked_for.add(name),
+            false => self.others.push(name.path),
+        }
+    }
+}
+
 /// Hands out units.
 pub(super) struct Feed<'f, 'scope, 'w, 'r> {
     shop: &'scope Workshop<'w, 'r>,
@@ -98,7 +117,7 @@ pub(super) struct Feed<'f, 'scope, 'w, 'r> {
     results: Sender<(u64, usize, Unit)>,
     basis: Option<Basis>,
     rooted: bool,
-    skipped: &'f Mutex<Vec<TreePath>>,
+    skips: &'f Mutex<Skips>,
     number: u64,
     batch: Vec<Pending>,
     batch_reads: usize,
@@ -112,7 +131,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         scope: &'f Scope<'scope>,
         results: Sender<(u64, usize, Unit)>,
         basis: Option<(Basis, bool)>,
-        skipped: &'f Mutex<Vec<TreePath>>,
+        skips: &'f Mutex<Skips>,
     ) -> Self {
         let (basis, rooted) = basis.unzip();
         Feed {
@@ -121,7 +140,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             results,
             basis,
             rooted: rooted.unwrap_or(false),
-            skipped,
+            skips,
             number: 0,
             batch: Vec::new(),
             batch_reads: 0,
@@ -150,7 +169,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
                 Item::Problem(problem) => {
                     self.ready(Done::Problem(Problem::new(&problem.path, problem.error)));
                 }
-                Item::Skipped(skipped) => lock(self.skipped).push(skipped.path),
+                Item::Skipped(name) => lock(self.skips).add(name),
             }
         }
         Ok(())

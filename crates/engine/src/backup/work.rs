@@ -59,10 +59,10 @@ pub(super) fn run<'r>(
         world: repo.world(),
         start: source.start(),
     };
-    let (paths, skipped) = (source.paths(), Mutex::default());
+    let (paths, skips) = (source.paths(), Mutex::default());
     let collected = std::thread::scope(|threads| {
         let collector = threads.spawn(|| collect::collect(&shop, repo, units, recorder));
-        let fed = pool.in_place_scope(|scope| Feed::new(&shop, scope, results, basis, &skipped).feed(source));
+        let fed = pool.in_place_scope(|scope| Feed::new(&shop, scope, results, basis, &skips).feed(source));
         let collected = collector.join().expect("the collector does not panic");
         fed.and(collected)
     });
@@ -79,7 +79,7 @@ pub(super) fn run<'r>(
         lock(worker).finish()?;
     }
     collected.paths = paths;
-    collected.skipped = skipped.into_inner().expect("no holder of this lock panics");
+    collected.skips = skips.into_inner().expect("no holder of this lock panics");
     Ok(collected)
 }
 

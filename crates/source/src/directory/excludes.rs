@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use format::path::TreePath;
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::marks::Marks;
 use crate::error::{Error, printable};
 
 /// Compiled patterns; empty by default.
@@ -20,6 +21,7 @@ pub struct Excludes {
     directories: Rules,
     /// Where the root of the point lies on this machine, without the first slash; several where links lead there.
     tops: Vec<Box<[u8]>>,
+    pub(super) marks: Marks,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -53,7 +55,14 @@ impl Excludes {
             })?;
             text.lines().filter(|line| says_something(line)).try_for_each(&mut add)?;
         }
-        Ok(Excludes { any: any.build()?, directories: directories.build()?, tops: Vec::new() })
+        let (any, directories) = (any.build()?, directories.build()?);
+        Ok(Excludes { any, directories, ..Excludes::default() })
+    }
+
+    /// The same, and what the tree itself marks.
+    pub fn marked(self, marks: Marks) -> Result<Excludes, Error> {
+        marks.check()?;
+        Ok(Excludes { marks, ..self })
     }
 
     /// The same for a point whose root lies at one of `tops`.

@@ -84,7 +84,7 @@ impl Found {
         Ok(Reader { file, listed, path: self.path.clone(), scope })
     }
 
-    /// Reads the extended attributes of what is no regular file; files have theirs from [`Reader::attributes`]. Adds them
+    /// Reads the extended attributes of what is no regular file; files have theirs from [`Reader::add_attributes`]. Adds them
     /// to [`Found::meta`], and answers the first that could not be read.
     pub fn add_attributes(&mut self) -> Option<Error> {
         let root_name = self.folder.scope.root_name.as_deref();

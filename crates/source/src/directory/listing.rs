@@ -67,6 +67,12 @@ impl Listing {
         Some(slot.name(&self.bytes))
     }
 
+    /// Whether `name` is among the names, also where it was given out.
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        let sorted = |slot: &Slot| slot.name(&self.bytes).cmp(name);
+        self.slots.binary_search_by(sorted).is_ok()
+    }
+
     fn push(&mut self, name: &[u8]) {
         if matches!(name, b"." | b"..") {
             return;
@@ -108,6 +114,9 @@ mod tests {
         names.iter().for_each(|name| listing.push(name));
         listing.sort();
         let sorted: [&[u8]; 6] = [b"a", b"abcdefgh", b"abcdefghA", b"abcdefghz", b"b", b"\xff"];
+        assert!(
+            sorted.iter().all(|name| listing.has(name)) && !listing.has(b"abcdefghB") && !listing.has(b"..")
+        );
         for name in sorted {
             assert_eq!(listing.next(), Some(name));
         }

@@ -18,7 +18,9 @@ use world::World;
 use super::excludes::Excludes;
 use super::folder::{Folder, Scope};
 use super::found::{Found, Identity};
+use super::ignore::Verdict;
 use super::listing::{Buffer, Listing};
+use super::marks::Said;
 use super::roots::{Branch, root_error, shown};
 use super::status::Status;
 use super::xattrs;
@@ -39,6 +41,8 @@ pub struct Selection {
     /// Whether directories where another file system begins are kept empty, unless they are named or lead to
     /// a root.
     pub one_file_system: bool,
+    /// Directories that are never entered unless they are named: where the backups themselves lie.
+    pub never: Vec<PathBuf>,
 }
 
 /// What a walk meets.
@@ -48,7 +52,7 @@ pub enum Item {
     Entry(Found),
     /// A name, or the content of a directory handed out before, that could not be read; the walk goes on.
     Problem(Problem),
-    /// A name that is left out though nobody asked for that.
+    /// A name that is left out, with all below it.
     Skipped(Skipped),
 }
 
@@ -77,6 +81,39 @@ pub enum Reason {
     Socket,
     /// It was listed, and removed before it could be looked at.
     Vanished,
+    /// A pattern of names to leave out matches it.
+    Excluded,
+    /// A file of patterns in the tree says so.
+    Ignored,
+    /// It lies in a directory that is tagged as a cache.
+    Cache,
+    /// It lies in a directory that a file marks as not to be kept.
+    Marked,
+    /// It is a longer file than is wanted.
+    TooLarge,
+    /// The backups themselves lie there.
+    Repository,
+}
+
+impl Reason {
+    /// Whether the user asked for that.
+    pub fn is_asked_for(self) -> bool {
+        !matches!(self, Reason::Socket | Reason::Vanished | Reason::Repository)
+    }
+
+    /// For a person.
+    pub fn text(self) -> &'static str {
+        match self {
+            Reason::Socket => "a socket",
+            Reason::Vanished => "it vanished",
+            Reason::Excluded => "a pattern matches",
+            Reason::Ignored => "an ignore file says so",
+            Reason::Cache => "in a cache directory",
+            Reason::Marked => "in a marked directory",
+            Reason::TooLarge => "too large",
+            Reason::Repository => "the repository itself",
+        }
+    }
 }
 
 /// A walk under way: an iterator of [`Item`]s whose entries are in path order, each path once.
@@ -85,9 +122,12 @@ pub struct Scan {
     accounts: Accounts,
     excludes: Excludes,
     one_file_system: bool,
+    never: Vec<(u64, u64)>,
     start: FileTime,
     first: Option<First>,
     then: Option<Then>,
+    /// What is told before the walk goes on.
+    trouble: Option<Problem>,
     frames: Vec<Frame>,
     links: Links,
     buffer: Buffer,
@@ -130,6 +170,7 @@ struct Frame {
     path: TreePath,
     names: Listing,
     area: Area,
+    said: Said,
 }
 
 /// Starts a walk. A root that does not exist or cannot be opened is an error here; all else comes as
@@ -145,9 +186,11 @@ pub fn scan(selection: &Selection, world: &World) -> Result<Scan, Error> {
         accounts: Accounts::of_this_machine(),
         excludes: excludes(selection, &first),
         one_file_system: selection.one_file_system,
+        never: selection.never.iter().filter_map(|dir| inode_of(dir)).collect(),
         start: file_time(world.now_ns()),
         first: Some(first),
         then: None,
+        trouble: None,
         frames: Vec::new(),
         links: Links::default(),
         buffer: Buffer::new(),
@@ -160,6 +203,11 @@ fn excludes(selection: &Selection, first: &First) -> Excludes {
     let typed = std::path::absolute(root).unwrap_or_else(|_| root.clone());
     let typed: PathBuf = typed.components().collect();
     selection.excludes.below([typed.as_path(), first.folder.scope.base.as_path()])
+}
+
+/// What is not there needs no leaving out.
+fn inode_of(dir: &Path) -> Option<(u64, u64)> {
+    Status::of(CWD, dir.as_os_str().as_encoded_bytes(), true).ok().map(|status| status.inode())
 }
 
 fn single(root: &Path) -> Result<First, Error> {
@@ -199,6 +247,9 @@ impl Iterator for Scan {
         if let Some(first) = self.first.take() {
             return Some(self.begin(first));
         }
+        if let Some(trouble) = self.trouble.take() {
+            return Some(Item::Problem(trouble));
+        }
         let problem = match self.then.take() {
             Some(Then::Enter(ahead)) => self.enter(ahead).err(),
             Some(Then::Tell(problem)) => Some(problem),
@@ -237,10 +288,15 @@ impl Scan {
         let (descriptor, folder) = opened.map_err(|errno| self.problem("list", path.clone(), errno))?;
         let (names, trouble) = match (&area.branch, area.whole) {
             (Some(branch), false) => (Listing::of(branch.children.keys().map(|name| &**name)), None),
-            _ => Listing::read(descriptor, &mut self.buffer),
+            _ => Listing::read(&descriptor, &mut self.buffer),
         };
+        let (said, unread) =
+            if area.whole { self.excludes.marks.of(&descriptor, &names) } else { Default::default() };
+        self.trouble = unread.and_then(|(name, errno)| {
+            Some(self.problem("follow the rules in", path.join(&name).ok()?, errno))
+        });
         let problem = trouble.map(|errno| self.problem("list", path.clone(), errno));
-        self.frames.push(Frame { folder, path, names, area });
+        self.frames.push(Frame { folder, path, names, area, said });
         problem.map_or(Ok(()), Err)
     }
 
@@ -252,37 +308,37 @@ impl Scan {
                 self.frames.pop();
                 continue;
             };
-            let item = match frame.path.join(name) {
+            return Some(match frame.path.join(name) {
                 Ok(path) => self.visit(path),
                 Err(why) => {
                     let path = format!("{}/{}", frame.folder.scope.shown(&frame.path), printable(name));
                     let error = Error::Unnamable { path, why };
-                    Some(Item::Problem(Problem { path: frame.path.clone(), error }))
+                    Item::Problem(Problem { path: frame.path.clone(), error })
                 }
-            };
-            if item.is_some() {
-                return item;
-            }
+            });
         }
     }
 
-    /// Looks at one name of the innermost directory. `None` for one that the user wanted left out.
-    fn visit(&mut self, path: TreePath) -> Option<Item> {
+    /// Looks at one name of the innermost directory.
+    fn visit(&mut self, path: TreePath) -> Item {
         let frame = self.frames.last().expect("the name comes from the innermost directory");
         let name = path.name().expect("the path ends in the name");
         let branch = frame.area.branch.as_ref().and_then(|branch| branch.children.get(name)).cloned();
-        if branch.is_none() && self.excludes.cover(&path) {
-            return None;
+        if branch.is_none() {
+            let is_excluded = self.excludes.cover(&path).then_some(Reason::Excluded);
+            if let Some(reason) = is_excluded.or_else(|| frame.said.leaves_out(name)) {
+                return skipped(path, reason);
+            }
         }
         let folder = frame.folder.clone();
         let descriptor = match folder.descriptor() {
             Ok(descriptor) => descriptor,
-            Err(errno) => return Some(self.give_up(errno)),
+            Err(errno) => return self.give_up(errno),
         };
         let follow = !frame.area.whole && branch.as_ref().is_some_and(|branch| branch.follows());
         match Status::of(descriptor, name, follow) {
-            Err(Errno::NOENT) if branch.is_none() => Some(skipped(path, Reason::Vanished)),
-            Err(errno) => Some(Item::Problem(self.problem("look at", path, errno))),
+            Err(Errno::NOENT) if branch.is_none() => skipped(path, Reason::Vanished),
+            Err(errno) => Item::Problem(self.problem("look at", path, errno)),
             Ok(status) => self.take(path, follow, branch, folder, &status),
         }
     }
@@ -302,20 +358,42 @@ impl Scan {
         branch: Option<Arc<Branch>>,
         folder: Arc<Folder>,
         status: &Status,
-    ) -> Option<Item> {
-        let Some(kind) = status.kind() else { return Some(skipped(path, Reason::Socket)) };
+    ) -> Item {
+        let Some(kind) = status.kind() else { return skipped(path, Reason::Socket) };
         let leads_on = branch.as_ref().is_some_and(|branch| !branch.children.is_empty());
+        if branch.is_none()
+            && let Some(reason) = self.left_out(&path, kind, status)
+        {
+            return skipped(path, reason);
+        }
         if kind == Kind::Directory {
-            if branch.is_none() && self.excludes.cover_directory(&path) {
-                return None;
-            }
             let area = self.area_below(status, branch);
             self.then = area.map(|area| Then::Enter(Ahead { path: path.clone(), follow, area }));
         } else if leads_on {
             let error = Error::BehindLink { path: folder.scope.shown(&path) };
             self.then = Some(Then::Tell(Problem { path: path.clone(), error }));
         }
-        Some(self.hand_out(path, folder, status))
+        self.hand_out(path, folder, status)
+    }
+
+    /// Why a name that was looked at is left out.
+    fn left_out(&self, path: &TreePath, kind: Kind, status: &Status) -> Option<Reason> {
+        let is_directory = kind == Kind::Directory;
+        if is_directory && self.never.contains(&status.inode()) {
+            return Some(Reason::Repository);
+        }
+        if is_directory && self.excludes.cover_directory(path) {
+            return Some(Reason::Excluded);
+        }
+        if kind == Kind::File && self.excludes.marks.larger_than.is_some_and(|most| status.size() > most) {
+            return Some(Reason::TooLarge);
+        }
+        let verdict = self.frames.iter().rev().find_map(|frame| {
+            let above = frame.path.as_bytes().len();
+            let below = path.as_bytes().get(above..)?;
+            frame.said.verdict(below.strip_prefix(b"/").unwrap_or(below), is_directory)
+        });
+        (verdict == Some(Verdict::Out)).then_some(Reason::Ignored)
     }
 
     /// What is wanted of a directory in the innermost one; `None` when only the directory itself is.

@@ -32,7 +32,7 @@ fn is_root() -> bool {
 
 fn selection(roots: &[&Path]) -> Selection {
     let roots = roots.iter().map(PathBuf::from).collect();
-    Selection { roots, excludes: Excludes::default(), one_file_system: false }
+    Selection { roots, excludes: Excludes::default(), one_file_system: false, never: Vec::new() }
 }
 
 /// A walk of `roots` with nothing left out.
@@ -47,6 +47,16 @@ fn entries(scan: Scan) -> Vec<Found> {
         other => panic!("{other:?}"),
     };
     scan.map(entry).collect()
+}
+
+/// The entries of a walk that must meet nothing else but what was to be left out.
+fn kept(scan: Scan) -> Vec<Found> {
+    let entry = |item| match item {
+        Item::Entry(found) => Some(found),
+        Item::Skipped(skipped) if skipped.reason.is_asked_for() => None,
+        other => panic!("{other:?}"),
+    };
+    scan.filter_map(entry).collect()
 }
 
 fn paths(found: &[Found]) -> Vec<&[u8]> {

@@ -129,7 +129,7 @@ fn what_is_named_is_never_excluded() {
     let excludes = Excludes::new(&["inner".to_owned(), "g".to_owned()], &[]).unwrap();
     let roots = [dir.path().join("one"), dir.path().join("one/inner")];
     let selection = Selection { excludes, ..selection(&roots.each_ref().map(PathBuf::as_path)) };
-    let found = entries(scan(&selection, &World::real()).unwrap());
+    let found = kept(scan(&selection, &World::real()).unwrap());
     assert_eq!(below(&found, dir.path()), ["one", "one/inner", "one/inner/f"]);
 }
 
@@ -139,7 +139,7 @@ fn walk_of_proc(roots: &[&Path]) -> Vec<Found> {
     let globs: Vec<String> = others.filter(|name| name != "proc").map(|name| format!("/{name}")).collect();
     let excludes = Excludes::new(&globs, &[]).unwrap();
     let selection = Selection { excludes, one_file_system: true, ..selection(roots) };
-    entries(scan(&selection, &World::real()).unwrap())
+    kept(scan(&selection, &World::real()).unwrap())
 }
 
 #[test]
