@@ -30,6 +30,9 @@ pub(crate) struct Stats {
 const HEADINGS: [&str; 8] =
     ["source", ">points", ">logical", ">unique", ">only here", ">stored", ">deduplicated", ">compressed"];
 
+/// The column that says nothing of everything together.
+const ONLY_HERE: usize = 4;
+
 impl Stats {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let repo = context.open()?;
@@ -67,9 +70,12 @@ fn of_all(context: &Context, repo: &Repo) -> Result<Counted, Error> {
     context.out.result("stats/1", body, |out| {
         let mut rows: Vec<Vec<String>> = named.iter().map(|(source, tally)| row(source, tally)).collect();
         rows.push(row("all", &counted.all));
+        if let Some(only) = rows.last_mut().and_then(|row| row.get_mut(ONLY_HERE)) {
+            "-".clone_into(only);
+        }
         show::table(out, &HEADINGS, &rows)?;
         let (number, bytes) = (show::count(fold.packs.len() as u64, "pack"), show::size(packs));
-        writeln!(out, "{number}, {bytes}; all files are {} of that", factor(saving))
+        writeln!(out, "{number}, {bytes}; all files together are {} as much", factor(saving))
     })?;
     Ok(counted)
 }
