@@ -279,7 +279,7 @@ mod tests {
         }
     }
 
-    /// What git 2.39 says of each.
+    /// What the rules of git say of each.
     #[test]
     fn lines_mean_what_git_says() {
         check(&[
