@@ -31,9 +31,8 @@ enum Act {
     Add(Add),
     /// Make the key of a host that may add points, and neither read nor forget any
     ///
-    /// The host names the file with --key-file. It finds what it stored itself and sends it only once; files larger than
-    /// about 2 MiB are read again each time. What it sends can be read with the repository's own keys. `seawall writer
-    /// revoke` shuts it out again.
+    /// The host names the file with --key-file. It finds what it stored itself and sends it only once. What it sends can be
+    /// read with the repository's own keys. `seawall writer revoke` shuts it out again.
     ExportWriter(ExportWriter),
     /// Let a secret no longer open the repository
     ///
