@@ -70,6 +70,7 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
         E::NoSlot(_) => format!("`seawall key list{flags}` lists all slots"),
         E::NoPoint { .. } => format!("`seawall points{flags}` lists all points"),
         E::Ambiguous { .. } => "type more digits of the one that is meant".to_owned(),
+        E::GivenUp => AGAIN.to_owned(),
         E::Raced(_) => "nothing is lost: run the same command again".to_owned(),
         E::TooFewRegions(_) => "nothing is lost: run the same command again later".to_owned(),
         E::Catalog { .. } => {

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::settings::SecretFrom;
 
 /// A secret that was read.
+#[derive(Clone)]
 pub(crate) enum Held {
     /// The secret of a key file.
     KeyFile(KeyFile),
@@ -34,15 +35,6 @@ impl Held {
             Held::KeyFile(file) => Secret::Unlock(Unlock::KeyFile(file)),
             Held::Passphrase(words) => Secret::Unlock(Unlock::Passphrase(words)),
             Held::Bundle(bundle) => Secret::Bundle(bundle),
-        }
-    }
-
-    /// The same once more.
-    pub(crate) fn copy(&self) -> Held {
-        match self {
-            Held::KeyFile(file) => Held::KeyFile(file.clone()),
-            Held::Bundle(bundle) => Held::Bundle(bundle.clone()),
-            Held::Passphrase(words) => Held::Passphrase(words.clone()),
         }
     }
 

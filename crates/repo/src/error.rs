@@ -122,6 +122,9 @@ pub enum Error {
         /// What it could mean.
         candidates: Vec<PointId>,
     },
+    /// Uploads were given up because somebody asked for an end, so nothing that needs them is committed.
+    #[error("uploads were given up as asked, so no point is made")]
+    GivenUp,
     /// Somebody else was at work, and what this session relied on is gone; nothing is lost, it can be run again.
     #[error("{0}")]
     Raced(String),
@@ -207,7 +210,7 @@ impl Remedied for Error {
             Error::NoPoint { .. } | Error::Ambiguous { .. } | Error::UnknownFact { .. } => Remedy::Correct,
             Error::Raced(_) => Remedy::Refresh,
             Error::TooFewRegions(_) => Remedy::Retry,
-            Error::Local { .. } | Error::Catalog { .. } => Remedy::Stop,
+            Error::GivenUp | Error::Local { .. } | Error::Catalog { .. } => Remedy::Stop,
         }
     }
 }

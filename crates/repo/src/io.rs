@@ -5,6 +5,7 @@
 //! bytes: whoever is too fast waits. An upload counts only after the store was asked again and named the right size.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -180,6 +181,7 @@ impl Io {
         Uploads {
             io: self.clone(),
             world: world.clone(),
+            given_up: AtomicBool::new(false),
             budget: Arc::new(Semaphore::new(UPLOAD_BYTES_MAX / GRAIN)),
             tasks: Mutex::new(JoinSet::new()),
         }
@@ -240,6 +242,7 @@ impl std::ops::Deref for Held {
 pub struct Uploads {
     io: Io,
     world: World,
+    given_up: AtomicBool,
     budget: Arc<Semaphore>,
     tasks: Mutex<JoinSet<Result<(), Error>>>,
 }
@@ -256,7 +259,10 @@ impl Uploads {
         self.take_finished()?;
         let grains = bytes.len().div_ceil(GRAIN).clamp(1, UPLOAD_BYTES_MAX / GRAIN);
         let grains = u32::try_from(grains).expect("the budget fits into 32 bits");
-        let Some(permit) = self.acquire(grains) else { return Ok(()) };
+        let Some(permit) = self.acquire(grains) else {
+            self.given_up.store(true, Ordering::Relaxed);
+            return Ok(());
+        };
         let io = self.io.clone();
         let mut tasks = self.tasks.lock().expect("no holder of this lock panics");
         tasks.spawn_on(
@@ -283,9 +289,17 @@ impl Uploads {
                 let Some(joined) = joined else { return outcome };
                 outcome = outcome.and(result(joined));
             }
+            if !tasks.is_empty() {
+                self.given_up.store(true, Ordering::Relaxed);
+            }
             tasks.shutdown().await;
             outcome
         })
+    }
+
+    /// Refuses to go on where an upload was given up: nothing that needs it may be said to be there.
+    pub fn check_complete(&self) -> Result<(), Error> {
+        if self.given_up.load(Ordering::Relaxed) { Err(Error::GivenUp) } else { Ok(()) }
     }
 
     /// Room for an upload; none once the world is to stop.
@@ -293,8 +307,9 @@ impl Uploads {
         let acquire = self.budget.clone().acquire_many_owned(grains);
         self.io.runtime.block_on(async {
             tokio::select! {
-                permit = acquire => Some(permit.expect("the budget is never closed")),
+                biased;
                 () = stopped(&self.world) => None,
+                permit = acquire => Some(permit.expect("the budget is never closed")),
             }
         })
     }

@@ -178,7 +178,11 @@ impl<'r> Reader<'r> {
                 let at = usize::try_from(at).unwrap_or(usize::MAX);
                 end.get(at..end.len().saturating_sub(TAIL_BYTES)).unwrap_or_default().to_vec()
             }
-            None => io.get_range(&key, range).map_err(|e| io.missing(e, &key))?.to_vec(),
+            None => {
+                let long = io.get_range(&key, range).map_err(|e| io.missing(e, &key))?;
+                self.fetched.fetch_add(long.len() as u64, Ordering::Relaxed);
+                long.to_vec()
+            }
         };
         let bundle = &self.repo.bundle;
         let directory = tail.open_directory(pack, bundle, size, &sealed).map_err(wrong)?;

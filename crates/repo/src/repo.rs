@@ -227,15 +227,7 @@ impl Repo {
     /// Makes the catalog anew from the region, and what this host knows that the region has lost.
     pub fn rebuild_catalog(&self) -> Result<Arc<Fold>, Error> {
         let mut view = self.view();
-        let reading = Reading { repo: self.genesis.id, bundle: Some(&self.bundle) };
-        let mut log = Log::default();
-        log.refresh(&self.io, &reading)?;
-        // What this host has seen and the region lost proves that it was lost; each entry proves itself.
-        let vanished: Vec<_> =
-            view.log.entries.keys().filter(|place| !log.entries.contains_key(place)).copied().collect();
-        for place in &vanished {
-            log.entries.insert(*place, view.log.entries[place].clone());
-        }
+        let (log, vanished) = self.read_anew(&view.log)?;
         let fold = Arc::new(Fold::of(log.entries.values(), self.root()));
         let all: Vec<LogEntry> = log.entries.values().cloned().collect();
         self.catalog.rebuild(&all, &fold)?;
@@ -245,17 +237,26 @@ impl Repo {
 
     /// Compares the catalog with what the region says; each sentence is a difference.
     pub fn check_catalog(&self) -> Result<Vec<String>, Error> {
-        let reading = Reading { repo: self.genesis.id, bundle: Some(&self.bundle) };
-        let mut log = Log::default();
-        log.refresh(&self.io, &reading)?;
-        for place in self.vanished() {
-            if let Some(entry) = self.view().log.entries.get(&place) {
-                log.entries.insert(place, entry.clone());
-            }
-        }
+        let (log, _) = self.read_anew(&self.view().log)?;
         let fold = Fold::of(log.entries.values(), self.root());
         let all: Vec<LogEntry> = log.entries.values().cloned().collect();
         self.catalog.check(&all, &fold)
+    }
+
+    /// The whole log from the region, and with it those entries of `known` that the region lost, which are named: each
+    /// entry proves itself, and together they prove the loss.
+    fn read_anew(&self, known: &Log) -> Result<(Log, Vec<(EntryId, Hash)>), Error> {
+        let reading = Reading { repo: self.genesis.id, bundle: Some(&self.bundle) };
+        let mut log = Log::default();
+        log.refresh(&self.io, &reading)?;
+        let mut vanished = Vec::new();
+        for (place, entry) in &known.entries {
+            if !log.entries.contains_key(place) {
+                log.entries.insert(*place, entry.clone());
+                vanished.push(*place);
+            }
+        }
+        Ok((log, vanished))
     }
 
     /// The root's writer id.

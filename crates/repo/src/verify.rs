@@ -282,6 +282,7 @@ impl Check<'_, '_> {
     /// Something is wrong with packs that the point leans on. Whether it can be brought back all the same, as what it
     /// needs of them is whole or was stored again, only reading tells: all of it, as a restore would.
     fn read_what_is_in_bad_packs(&mut self, point: &PointRecord, level: Level) -> Result<(), Error> {
+        let known = self.verdict.problems.len();
         let mut lost: BTreeMap<PackId, (u64, String)> = BTreeMap::new();
         let mut others = BTreeMap::new();
         let reader = self.reader;
@@ -290,8 +291,12 @@ impl Check<'_, '_> {
             for extent in content_parts(reader, &entry) {
                 let Some(extent) = self.tolerate(extent)? else { break };
                 let Some(reference) = extent.chunk else { continue };
-                if !self.bad.contains_key(&reference.pack) {
-                    others.entry(reference.pack).or_insert(reference);
+                // Frame lists that do not open name nothing, so this pack may not have been looked at yet.
+                let located = reader.locate(reference.frame());
+                if !self.bad.contains_key(&reference.pack)
+                    && let Some((pack, _)) = self.suspect(reference.pack, located)?
+                {
+                    others.insert(reference.pack, pack.size);
                     continue;
                 }
                 let read = reader.chunk(&reference);
@@ -302,27 +307,33 @@ impl Check<'_, '_> {
                 }
             }
         }
-        for (pack, (files, first)) in lost {
-            let why = self.bad.get(&pack).cloned().unwrap_or_default();
-            let what =
-                if files == 1 { "1 file is lost".to_owned() } else { format!("{files} files are lost") };
-            self.problem(format!("{why}; {what} with it, the first is {first}"));
-        }
-        if self.verdict.problems.is_empty() {
-            let damaged = self.bad.values();
-            let note = |why: &String| format!("{why}; all that this point needs of it can be read");
-            self.verdict.notes.extend(damaged.map(note));
-        }
-        // Frame lists of packs that do not open name nothing, so what they led to was not looked at yet.
-        let sizes = |(pack, _): (PackId, Reference)| Some((pack, reader.pack(pack).ok()?.size));
-        let rest: BTreeMap<PackId, u64> = others.into_iter().filter_map(sizes).collect();
         if level == Level::L1 {
-            for (pack, size) in rest {
-                if !self.hashed.contains_key(&pack) {
-                    let wrong = self.hash(pack, size)?;
-                    self.hashed.insert(pack, wrong.clone());
-                    wrong.into_iter().for_each(|wrong| self.problem(wrong));
+            self.hash_what_lists_did_not_name(&others)?;
+        }
+        let unread = self.verdict.problems.len() > known;
+        for (pack, why) in std::mem::take(&mut self.bad) {
+            match lost.get(&pack) {
+                Some((1, first)) => self.problem(format!("{why}; 1 file is lost with it: {first}")),
+                Some((files, first)) => {
+                    self.problem(format!("{why}; {files} files are lost with it, the first is {first}"));
                 }
+                // Where part of the tree is gone, nobody can tell what else was needed.
+                None if unread => self.problem(why),
+                None => {
+                    self.verdict.notes.push(format!("{why}; all that this point needs of it can be read"))
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Packs that only the tree led to, because the lists that name them are damaged.
+    fn hash_what_lists_did_not_name(&mut self, packs: &BTreeMap<PackId, u64>) -> Result<(), Error> {
+        for (pack, size) in packs {
+            if !self.hashed.contains_key(pack) {
+                let wrong = self.hash(*pack, *size)?;
+                self.hashed.insert(*pack, wrong.clone());
+                wrong.into_iter().for_each(|wrong| self.problem(wrong));
             }
         }
         Ok(())

@@ -211,6 +211,7 @@ impl<'r> Writer<'r> {
     /// Makes the point true. All workers must have finished. Returns when the region shows the entry.
     pub fn commit(&self, point: Point) -> Result<(), Error> {
         self.settle()?;
+        self.uploads.check_complete()?;
         let brings = std::mem::take(&mut *lock(&self.settled));
         let mut relies = std::mem::take(&mut *lock(&self.relies));
         relies.extend(brings.iter().filter_map(|b| layout::parse_pack(&b.name)));

@@ -109,7 +109,7 @@ impl Add {
         };
         let (held, made) = secret::read_or_make(&from, &context.world)?;
         let label = self.label.unwrap_or_else(|| format!("{} of {}", held.name(), host()));
-        if let repo::Secret::Unlock(unlock) = held.copy().opens()
+        if let repo::Secret::Unlock(unlock) = held.clone().opens()
             && let Some(slot) = repo.slot_of(&unlock)?
         {
             let name = held.name();

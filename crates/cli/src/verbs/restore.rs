@@ -188,6 +188,7 @@ fn tell_plan(context: &Context, request: &Request, plan: &Plan) -> Result<Outcom
     }
     let mut body = head(request);
     body["dry_run"] = true.into();
+    body["compared"] = false.into();
     body["files"] = plan.files.into();
     body["bytes"] = plan.bytes.into();
     body["fetch_bytes"] = plan.fetch_bytes.into();
@@ -202,6 +203,12 @@ fn tell_plan(context: &Context, request: &Request, plan: &Plan) -> Result<Outcom
         let (files, size) = (show::count(plan.files, "file"), show::size(plan.bytes));
         let (fetch, requests) = (show::size(plan.fetch_bytes), show::count(plan.requests, "request"));
         writeln!(out, "{files}, {size}; {fetch} to fetch in {requests}")?;
+        if request.existing == Existing::Differences {
+            writeln!(
+                out,
+                "as into an empty directory: a dry run does not compare what is there, and removes nothing"
+            )?;
+        }
         match plan.seconds {
             Some(seconds) => {
                 writeln!(out, "fetching would take about {}, by a sample just now", time::duration(seconds))

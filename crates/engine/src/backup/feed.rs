@@ -340,7 +340,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             let from = index.saturating_mul(SEGMENT_BYTES as u64);
             let left = if exact { stretch.length.saturating_sub(from) } else { u64::MAX };
             let length = usize::try_from(left).unwrap_or(SEGMENT_BYTES).min(SEGMENT_BYTES);
-            let place = Place { offset: stretch.offset.saturating_add(from), length };
+            let place = Place { exact, offset: stretch.offset.saturating_add(from), length };
             let ends = if index == last { Ends::Row(end.take()) } else { Ends::Not };
             let ticket = self.segment_ticket();
             let (shop, row, reader, path) = (self.shop, row.clone(), reader.clone(), path.clone());

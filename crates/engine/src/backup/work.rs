@@ -70,8 +70,6 @@ pub(super) fn run<'r>(
         return Err(error);
     }
     if repo.world().is_stopped() {
-        // What the workers hold is of use to the next run.
-        shop.finish_data()?;
         return Err(Error::Stopped);
     }
     let mut collected = collected?;
@@ -382,9 +380,11 @@ pub(super) enum Ends {
     Row(Option<Box<FileEnd>>),
 }
 
-/// Where a segment lies in its file.
+/// Where a segment lies in its file; an exact one is as long as it was seen to be, with zeros for what is gone by now, as
+/// others have their places behind it.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
+    pub(super) exact: bool,
     pub(super) offset: u64,
     pub(super) length: usize,
 }
@@ -427,6 +427,10 @@ pub(super) fn read_segment(
     buffer.resize(headroom.saturating_add(place.length), 0);
     let room = buffer.get_mut(headroom..).unwrap_or_default();
     match reader.read_at(place.offset, room) {
+        Ok(read) if place.exact => {
+            room.get_mut(read..).unwrap_or_default().fill(0);
+            Ok(buffer)
+        }
         Ok(read) => {
             buffer.truncate(headroom.saturating_add(read));
             Ok(buffer)

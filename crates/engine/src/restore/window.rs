@@ -366,12 +366,13 @@ impl<'a, 'r> Window<'a, 'r> {
 
     /// Further names of files, once their content is there.
     pub(super) fn link_names(&mut self, report: &mut Report) {
+        let lost: HashMap<TreePath, bool> =
+            report.problems.iter().map(|problem| (problem.path.clone(), problem.damaged)).collect();
         for (link, path) in std::mem::take(&mut self.more_names) {
             let first = self.first_names.get(&link).expect("a further name comes after the first");
-            if let Some(lost) = report.problems.iter().find(|problem| problem.path == *first) {
+            if let Some(damaged) = lost.get(first).copied() {
                 let what = format!("it is another name of {first}, which is not back");
-                let problem = Problem { path, what, damaged: lost.damaged };
-                report.problems.push(problem);
+                report.problems.push(Problem { path, what, damaged });
                 continue;
             }
             match self.link(first, &path) {
