@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use format::entry::{Clear, Entry};
 use format::id::Hash;
@@ -14,6 +14,7 @@ use format::key::Generation;
 use format::seal::Signer;
 use repo::layout::parse_entry;
 use serde_json::Value;
+use tests::files::below;
 use tests::seawall::{Machine, Said};
 use world::World;
 
@@ -30,20 +31,12 @@ fn grown() -> Machine {
 
 /// The entries of a repository: name below it, bytes.
 fn entries(machine: &Machine) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    collect(&machine.repository(), Path::new("log"), &mut found);
-    found
-}
-
-fn collect(top: &Path, below: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
-    for entry in fs::read_dir(top.join(below)).unwrap().map(Result::unwrap) {
-        let name = below.join(entry.file_name());
-        if entry.path().is_dir() {
-            collect(top, &name, found);
-        } else {
-            found.insert(name.to_str().unwrap().to_owned(), fs::read(entry.path()).unwrap());
-        }
-    }
+    let top = machine.repository();
+    let named = |path: PathBuf| {
+        let name = path.strip_prefix(&top).unwrap().to_str().unwrap().to_owned();
+        (name, fs::read(path).unwrap())
+    };
+    below(&top.join("log")).into_iter().map(named).collect()
 }
 
 fn place(machine: &Machine, name: &str) -> PathBuf {
@@ -140,6 +133,20 @@ fn an_entry_that_is_changed_or_stands_elsewhere_is_found() {
         pair.iter().for_each(|name| fs::write(place(&machine, name), &all[*name]).unwrap());
     }
     assert_eq!(outsider(&machine, &[]).0.code, 0);
+}
+
+#[test]
+fn rebuilding_the_catalog_forgets_nothing_that_the_region_lost() {
+    let machine = grown();
+    let newest = machine.json(&["log"])["entries"].as_array().unwrap().last().unwrap().clone();
+    let session = newest["session"].as_str().unwrap();
+    let lost: Vec<String> = entries(&machine).into_keys().filter(|name| name.contains(session)).collect();
+    assert_eq!(lost.len(), 1);
+    fs::remove_file(place(&machine, &lost[0])).unwrap();
+    machine.run(&["log", "--verify"]).assert_failed(3, "is gone");
+    machine.run(&["catalog", "rebuild"]);
+    machine.run(&["log", "--verify"]).assert_failed(3, "is gone");
+    machine.run(&["points"]).assert_failed(3, "gone");
 }
 
 /// The writer's own key made two histories: a copy of the machine, or a thief.

@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tests::files::{below, copy_all};
 use tests::listing::Listing;
 use tests::odd;
 use tests::seawall::{Machine, Said};
@@ -98,26 +99,7 @@ impl Original {
 
 /// All files below `top`, as paths from there, sorted.
 fn files(top: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = Listing::of(top)
-        .0
-        .into_iter()
-        .filter(|(_, entry)| entry.mode & 0o170_000 == 0o100_000)
-        .map(|(path, _)| PathBuf::from(String::from_utf8(path).unwrap()))
-        .collect();
-    found.sort();
-    found
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let (here, there) = (entry.path(), to.join(entry.file_name()));
-        if here.is_dir() {
-            copy_all(&here, &there);
-        } else {
-            fs::copy(here, there).unwrap();
-        }
-    }
+    below(top).iter().map(|path| path.strip_prefix(top).unwrap().to_owned()).collect()
 }
 
 /// A copy of the machine, damaged. What it knows of the repository is copied or not.

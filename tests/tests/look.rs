@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tests::files::below;
 use tests::odd;
 use tests::seawall::Machine;
 
@@ -125,11 +126,7 @@ fn a_diff_goes_on_behind_damage_and_says_so() {
 }
 
 fn packs(machine: &Machine) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    for folder in fs::read_dir(machine.repository().join("packs")).unwrap() {
-        found.extend(fs::read_dir(folder.unwrap().path()).unwrap().map(|file| file.unwrap().path()));
-    }
-    found
+    below(&machine.repository().join("packs")).into_iter().collect()
 }
 
 /// Two sources that share a file, the second with two points that share another.

@@ -2,34 +2,22 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tests::files::{below, flip, largest_pack};
 use tests::listing::Listing;
 use tests::odd;
 use tests::s3::{Config, Server};
 use tests::seawall::{Machine, Said};
 
 /// All objects of a repository below a folder of it.
-fn objects(repository: &Path, folder: &str) -> Vec<PathBuf> {
-    let top = repository.join(folder);
-    let names = Listing::of(&top).0.into_keys().map(|name| top.join(String::from_utf8(name).unwrap()));
-    names.filter(|path| path.is_file()).collect()
-}
-
-fn largest_pack(machine: &Machine) -> PathBuf {
-    let size = |path: &PathBuf| fs::metadata(path).unwrap().len();
-    objects(&machine.repository(), "packs").into_iter().max_by_key(size).unwrap()
-}
-
-fn flip(path: &Path, positions: impl Iterator<Item = usize>) {
-    let mut bytes = fs::read(path).unwrap();
-    for at in positions {
-        bytes[at] ^= 1;
-    }
-    fs::write(path, bytes).unwrap();
+fn objects(machine: &Machine, folder: &str) -> Vec<PathBuf> {
+    below(&machine.repository().join(folder))
 }
 
 fn assert_restores(machine: &Machine, point: &str, truth: &Listing, into: &str) {
@@ -45,7 +33,7 @@ fn a_full_backup_uses_no_tree_node_that_it_did_not_read_back() {
         fs::write(machine.at(&format!("tree/file-{number}")), odd::noise(number, 90)).unwrap();
     }
     machine.done(&["backup", "tree"]);
-    for pack in objects(&machine.repository(), "packs") {
+    for pack in objects(&machine, "packs") {
         let end = usize::try_from(fs::metadata(&pack).unwrap().len()).unwrap() - 8_000;
         flip(&pack, (20..end).step_by(500));
     }
@@ -63,7 +51,7 @@ fn an_unchanged_file_of_any_size_whose_pack_is_gone_is_read_again() {
     std::thread::sleep(Duration::from_millis(100));
     machine.done(&["backup", "tree"]);
     assert_eq!(machine.json(&["backup", "tree"])["bytes_new"], 0, "large files are known again");
-    fs::remove_file(largest_pack(&machine)).unwrap();
+    fs::remove_file(largest_pack(&machine.repository())).unwrap();
     let dry = machine.run(&["restore", "latest", "--into", "dry", "--dry-run"]);
     assert_eq!(dry.code, 3, "a dry run names what would not come back: {dry}");
     let kept = machine.json(&["backup", "tree"]);
@@ -81,7 +69,7 @@ fn damage_that_was_found_is_healed_by_the_next_backup_and_then_told_to_be() {
     }
     std::thread::sleep(Duration::from_millis(100));
     let first = machine.json(&["backup", "tree"])["point"].as_str().unwrap().to_owned();
-    flip(&largest_pack(&machine), [1_000_000, 5_000_000].into_iter());
+    flip(&largest_pack(&machine.repository()), [1_000_000, 5_000_000]);
     let found = machine.run(&["verify", "--level", "L1"]);
     assert!(found.code == 3 && found.err.contains("files are lost"), "{found}");
     let later = machine.run(&["verify"]);
@@ -122,7 +110,7 @@ fn a_host_whose_entry_is_lost_is_let_in_again_before_it_adds() {
     fs::write(machine.at("tree/file"), "content").unwrap();
     let first = machine.json(&["backup", "tree"])["point"].as_str().unwrap().to_owned();
     let writer = machine.json(&["writer", "list"])["writers"][0]["id"].as_str().unwrap().to_owned();
-    for entry in objects(&machine.repository(), "log") {
+    for entry in objects(&machine, "log") {
         if !entry.to_str().unwrap().contains(&writer) {
             fs::remove_file(entry).unwrap();
         }
@@ -241,7 +229,7 @@ fn a_second_name_of_a_lost_file_is_lost_with_it() {
     fs::write(machine.at("tree/a"), odd::noise(1, 400_000)).unwrap();
     fs::hard_link(machine.at("tree/a"), machine.at("tree/b")).unwrap();
     machine.done(&["backup", "tree"]);
-    fs::remove_file(largest_pack(&machine)).unwrap();
+    fs::remove_file(largest_pack(&machine.repository())).unwrap();
     fs::create_dir(machine.at("out")).unwrap();
     fs::write(machine.at("out/a"), "something older").unwrap();
     let said = machine.run(&["restore", "latest", "--into", "out", "--existing", "replace"]);
@@ -267,4 +255,76 @@ fn the_repository_is_no_part_of_a_backup_into_it() {
     assert!(kept["bytes_new"].as_u64().unwrap() < 1_900_000, "{kept}");
     let listed = String::from_utf8(machine.done(&["ls", "latest"]).out).unwrap();
     assert!(listed.contains("home/file") && !listed.contains("repository/packs"), "{listed}");
+}
+
+/// Packs that cannot be read back because the region is away are not lost, and nothing is stored in their place.
+#[test]
+fn a_full_backup_takes_a_region_that_is_away_for_no_loss() {
+    let server = Server::start(Config::default());
+    let machine = Machine::with_s3(&server);
+    machine.done(&["init"]);
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/file"), odd::noise(1, 3_000_000)).unwrap();
+    machine.done(&["backup", "tree"]);
+    server.order(|orders| orders.unreadable = Some("packs/".to_owned()));
+    let said = machine.run(&["backup", "tree", "--kind", "full"]);
+    server.order(|orders| *orders = Default::default());
+    assert_eq!(said.code, 6, "{said}");
+    assert_eq!(machine.points().len(), 1);
+    assert_eq!(machine.json(&["backup", "tree", "--kind", "full"])["bytes_new"], 0);
+}
+
+/// What a damaged list names is not looked at by that list; the tree, stored again since, leads there all the same.
+#[test]
+fn every_damaged_pack_is_named_although_the_list_that_leads_there_is_damaged_too() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    for number in 0..3 {
+        fs::write(machine.at(&format!("tree/{number}")), odd::noise(number, 900_000)).unwrap();
+    }
+    let first = machine.json(&["backup", "tree"])["point"].as_str().unwrap().to_owned();
+    let packs = below(&machine.repository().join("packs"));
+    let (data, tree) = (largest_pack(&machine.repository()), packs.iter().min_by_key(|p| length(p)).unwrap());
+    let end = usize::try_from(length(tree)).unwrap();
+    flip(tree, (end - 600..end - 500).step_by(7));
+    machine.done(&["backup", "tree", "--kind", "full"]);
+    assert_restores(&machine, &first, &Listing::of(&machine.at("tree")), "out");
+    fs::remove_file(&data).unwrap();
+    let id = data.file_name().unwrap().to_str().unwrap();
+    for level in ["L0", "L1", "L2"] {
+        let said = machine.run(&["verify", &first, "--level", level]);
+        assert_eq!(said.code, 3, "{level}: {said}");
+        assert!(said.err.contains(id) && said.err.contains("3 files are lost"), "{level}: {said}");
+    }
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
+/// The system makes up the maps of a process as they are read, and lists them as empty: a process of many maps has one of
+/// megabytes, whose beginning must not pass for the whole.
+#[test]
+fn a_file_that_the_system_makes_up_is_kept_whole_or_named() {
+    const MAPS: &str = "import mmap, sys\n\
+        maps = [mmap.mmap(-1, 4096, prot=1 + 2 * (n % 2)) for n in range(18000)]\n\
+        print('ready', flush=True)\nsys.stdin.read()";
+    let started =
+        Command::new("python3").args(["-c", MAPS]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut process) = started else {
+        return tests::skipped("a_file_that_the_system_makes_up_is_kept_whole_or_named: there is no python3");
+    };
+    BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut String::new()).unwrap();
+    let smaps = format!("/proc/{}/smaps", process.id());
+    let is_long = fs::read(&smaps).unwrap().len() > 8 << 20;
+    let machine = Machine::with_repository();
+    fs::write(machine.at("beside"), "kept").unwrap();
+    let said = machine.run(&["backup", &smaps, "beside"]);
+    drop(process.stdin.take());
+    process.wait().unwrap();
+    assert!(is_long, "the maps are long enough to tell");
+    said.assert_failed(2, "smaps");
+    machine.done(&["restore", "latest", "--into", "out"]);
+    let kept = below(&machine.at("out"));
+    assert!(kept.len() == 1 && fs::read(&kept[0]).unwrap() == b"kept", "{kept:?}");
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use tests::files::copy_all;
 use tests::listing::Listing;
 use tests::odd;
 use tests::seawall::Machine;
@@ -119,18 +120,6 @@ fn keep(machine: &Machine, place: &Path) {
     fs::create_dir_all(place).unwrap();
     copy_all(&machine.repository(), &place.join("repository"));
     fs::copy(machine.key_file(), place.join("key")).unwrap();
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let (here, there) = (entry.path(), to.join(entry.file_name()));
-        if here.is_dir() {
-            copy_all(&here, &there);
-        } else {
-            fs::copy(here, there).unwrap();
-        }
-    }
 }
 
 #[test]

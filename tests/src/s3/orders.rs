@@ -32,6 +32,8 @@ pub struct Orders {
     pub unavailable_next: u32,
     /// So many thousandths of all requests are answered with 503, drawn from `seed`.
     pub unavailable_per_mille: u64,
+    /// Reads of objects whose keys hold this are answered with 503.
+    pub unreadable: Option<String>,
     /// So many of the next writes are done and then answered with 500.
     pub fail_after_next: u32,
     /// Bodies of objects end after so many bytes, as if the line broke...
@@ -127,6 +129,11 @@ impl Desk {
         }
         let per_mille = state.orders.unavailable_per_mille;
         per_mille > 0 && state.chance.below(1_000) < per_mille
+    }
+
+    /// Whether this object cannot be read.
+    pub(super) fn is_unreadable(&self, key: &str) -> bool {
+        self.state().orders.unreadable.as_ref().is_some_and(|part| key.contains(part))
     }
 
     pub(super) fn fails_after(&self, key: &str) -> bool {

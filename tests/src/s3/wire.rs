@@ -63,6 +63,10 @@ impl Wire {
         self.wait(duration(upload, rate)).await;
         let path = request.uri().path().to_owned();
         let reads_object = request.method() == Method::GET && is_object(&path);
+        if reads_object && self.desk.is_unreadable(&path) {
+            self.spoiled();
+            return Ok(drained(request, refusal(503, "SlowDown", "Unreadable on order.")).await);
+        }
         let writes = request.method() != Method::GET && request.method() != Method::HEAD;
         let answer = hyper::service::Service::call(&self.service, request).await?;
         if writes && self.desk.fails_after(&path) {

@@ -45,6 +45,7 @@ struct Forge<'w, 'r> {
     data: Worker<'w, 'r>,
     tree: Worker<'w, 'r>,
     writer: &'w Writer<'r>,
+    world: &'w World,
 }
 
 impl Forge<'_, '_> {
@@ -71,7 +72,7 @@ fn forged(machine: &Machine, make: impl FnOnce(&mut Forge<'_, '_>) -> Reference)
     let repo = opened(machine);
     let writer = Writer::open(&repo, BTreeSet::new(), Style { level: 1, reuse: Reuse::Trusted })?;
     let (data, tree) = (writer.worker(ContentKind::Data), writer.worker(ContentKind::Tree));
-    let mut forge = Forge { data, tree, writer: &writer };
+    let mut forge = Forge { data, tree, writer: &writer, world: repo.world() };
     let root = make(&mut forge);
     forge.data.finish()?;
     forge.tree.finish()?;
@@ -98,6 +99,25 @@ fn forged(machine: &Machine, make: impl FnOnce(&mut Forge<'_, '_>) -> Reference)
     let id = point.id.to_string();
     writer.commit(point)?;
     Ok(id)
+}
+
+/// Whoever embeds the library may forget to ask whether it was told to stop.
+#[test]
+fn a_point_whose_uploads_were_given_up_cannot_be_committed() {
+    let machine = Machine::with_repository();
+    let stopped = forged(&machine, |forge| {
+        let mut entries = Vec::new();
+        for number in 0..40 {
+            if number == 20 {
+                forge.world.stop();
+            }
+            let chunk = forge.chunk(&odd::noise(number, 1_000_000));
+            entries.push(of_parts(&format!("f{number}"), &[Part::Chunk(chunk)]));
+        }
+        forge.tree(entries)
+    });
+    assert!(matches!(stopped, Err(Error::GivenUp)), "{stopped:?}");
+    assert_eq!(machine.points(), Vec::<String>::new());
 }
 
 fn entry(path: &str, kind: Kind, content: Content) -> Entry {

@@ -17,7 +17,7 @@ use crate::{show, verbs};
 /// compression. Only here: those of them that no other source (or, with POINT, no other point) refers to. Stored: the
 /// frames that hold them, compressed and sealed. Deduplicated is logical by unique, compressed is what the frames hold by
 /// stored. The packs hold also what nothing refers to, directories and padding. Takes up to 48 bytes of memory for each
-/// chunk, 0.8 GB for a terabyte. Exits with 3 if something is damaged; the sums are too low then.
+/// chunk. Exits with 3 if something is damaged; the sums are too low then.
 #[derive(clap::Args)]
 pub(crate) struct Stats {
     /// Of this point alone: an id, the first digits of one, or `latest`

@@ -187,6 +187,33 @@ fn a_point_forgotten_in_one_region_is_wanted_in_the_others() {
     assert!(fold(&[&undone]).points[&point_id(1)].is_live_in("here"));
 }
 
+/// A point with these moments: what it is true for and when it began, and when it was finished.
+fn point_at(id: u8, source: &str, begun: i64, finished: i64) -> Fact {
+    let Fact::Point(made) = point(id, source) else { panic!("a point") };
+    Fact::Point(Box::new(Point { as_of: begun, begun, finished, ..*made }))
+}
+
+#[test]
+fn a_point_of_a_clock_that_was_ahead_is_not_the_newest() {
+    const FAR: i64 = 1_000_000;
+    let root = Chain::of_root(&[1])
+        .saying([point_at(1, "a", 10, 20)])
+        .saying([point_at(2, "a", FAR, FAR + 10)])
+        .saying([point_at(9, "b", FAR, FAR + 10)]);
+    let ahead = fold(&[&root]);
+    let newest = |fold: &Fold, latest| fold.newest(Some("a"), latest).map(|p| p.point.id);
+    assert_eq!(newest(&ahead, i64::MAX), Some(point_id(2)), "nothing tells yet that it was ahead");
+    let later = root.clone().saying([point_at(3, "a", 30, 40)]);
+    let known = fold(&[&later]);
+    assert_eq!(newest(&known, i64::MAX), Some(point_id(3)));
+    assert_eq!(newest(&known, FAR + 1), Some(point_id(3)), "nor is it for a moment that has not come");
+    assert_eq!(newest(&known, 25), Some(point_id(1)));
+    assert_eq!(known.newest(Some("b"), i64::MAX).map(|p| p.point.id), Some(point_id(9)), "another source");
+    assert_eq!(known.live(Some("a")).len(), 3, "it is there all the same");
+    let slow = root.saying([point_at(4, "a", 30, FAR + 20)]);
+    assert_eq!(newest(&fold(&[&slow]), i64::MAX), Some(point_id(2)), "both ran at once");
+}
+
 #[test]
 fn what_is_said_of_a_point_counts_before_the_point_is_known() {
     let first = Chain::of_root(&[]).saying([forget(1, None), pin(1, Some(5)), verified(1, 2, 9, 0)]);

@@ -145,6 +145,36 @@ fn a_file_of_no_listed_length_is_read_to_its_end() {
 }
 
 #[test]
+fn a_file_far_longer_than_listed_is_not_taken_for_its_beginning() {
+    const LIMIT: usize = 8 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("made-up");
+    fs::write(&file, "short").unwrap();
+    let found = entries(scan_of(&[dir.path()]));
+    fs::File::options().write(true).open(&file).unwrap().set_len(LIMIT as u64 + 1).unwrap();
+    let reader = entry(&found, b"made-up").open().unwrap();
+    assert!(!reader.read_all_small(LIMIT, &mut Vec::new()).unwrap());
+    let said = reader.grew().to_string();
+    assert!(said.contains("made-up") && said.contains(" 5 "), "{said}");
+    assert_eq!(reader.grew().remedy(), Remedy::Report);
+}
+
+#[test]
+fn names_of_a_file_that_changes_between_them_are_not_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a"), "old").unwrap();
+    fs::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
+    let mut scan = scan_of(&[dir.path()]);
+    named(scan.next(), b"");
+    let first = named(scan.next(), b"a");
+    // Coarse clocks could give both writes one time; the length tells them apart all the same.
+    fs::write(dir.path().join("b"), "newer").unwrap();
+    let second = named(scan.next(), b"b");
+    assert!(first.meta.link.is_some() && second.meta.link.is_some());
+    assert_ne!(first.meta.link, second.meta.link, "what was read as a is not what b holds");
+}
+
+#[test]
 fn a_directory_moved_away_after_it_was_closed_is_noticed() {
     let dir = Deep(tempfile::tempdir().unwrap());
     let deep: std::path::PathBuf = std::iter::repeat_n("d", 300).collect();
@@ -181,6 +211,15 @@ fn a_file_is_settled_only_when_a_later_change_must_show() {
         let start = scan.start();
         let file = scan.nth(1);
         assert!(matches!(&file, Some(Item::Entry(found)) if found.settled(start) == settled), "{later}");
+    }
+    let whole = |seconds| FileTime { seconds, nanos: 0 };
+    let mut coarse = entries(scan_of(&[dir.path()])).remove(1);
+    (coarse.meta.mtime, coarse.identity.ctime) = (whole(100), whole(100));
+    for (seconds, nanos, settled) in
+        [(101, 999_999_999, false), (102, 50_000_000, false), (102, 50_000_001, true)]
+    {
+        let start = FileTime { seconds, nanos };
+        assert_eq!(coarse.settled(start), settled, "a file system of whole seconds, {start:?}");
     }
     let mut found = entries(scan_of(&[dir.path()])).remove(1);
     found.meta.mtime = FileTime { seconds: 1_000, nanos: 0 };
