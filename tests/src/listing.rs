@@ -104,14 +104,14 @@ fn list(top: &Path, path: &Path, found: &mut Listing, firsts: &mut HashMap<(u64,
     }
 }
 
-/// What `rsync` would do to make `copy` what `original` is; nothing if there is no rsync.
+/// What `rsync` would do to make `copy` what `original` is, access lists and attributes too; nothing if there is no rsync.
 ///
 /// # Panics
 ///
 /// If rsync fails.
 pub fn rsync_differences(original: &Path, copy: &Path) -> Option<String> {
     let mut rsync = Command::new("rsync");
-    rsync.args(["-aHn", "--checksum", "--delete", "--itemize-changes", "--modify-window=-1"]);
+    rsync.args(["-aHAXn", "--checksum", "--delete", "--itemize-changes", "--modify-window=-1"]);
     let done = rsync.arg(original.join("")).arg(copy.join("")).output().ok()?;
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     Some(String::from_utf8_lossy(&done.stdout).into_owned())

@@ -11,7 +11,8 @@ use rustix::fs::{
     AtFlags, CWD, FileType, IFlags, Mode, StatxFlags, XattrFlags, ioctl_getflags, ioctl_setflags, lgetxattr,
     llistxattr, lsetxattr, makedev, mknodat, statx,
 };
-use tests::listing::Listing;
+use tests::files::below;
+use tests::listing::{Listing, rsync_differences};
 use tests::odd;
 use tests::seawall::Machine;
 
@@ -108,6 +109,9 @@ fn set(path: &Path, name: &str, value: &[u8]) -> bool {
 
 fn make(top: &Path) -> Vec<&'static str> {
     fs::create_dir(top).unwrap();
+    let sparse = fs::File::create(top.join("sparse")).unwrap();
+    sparse.set_len(64 << 20).unwrap();
+    sparse.write_all_at(&odd::noise(7, 1 << 20), 20 << 20).unwrap();
     for name in
         ["user", "many", "acl", "capable", "setuid", "immutable", "append", "nodump", "linked", "forbidding"]
     {
@@ -154,6 +158,51 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// What the usual programs say of a tree, run in it, as people compare two of them.
+const DUMPS: [&[&str]; 4] = [
+    &["getcap", "-r", "."],
+    &["lsattr", "-a", "-R", "."],
+    &["getfacl", "-R", "-p", "--numeric", "."],
+    &["find", ".", "-printf", "%p %y %m %U %G %s %T@ %l %n\n"],
+];
+
+/// The lines of one of them in order; flags that the file system sets by itself are left out.
+fn dump(words: &[&str], top: &Path) -> Option<Vec<String>> {
+    let done = std::process::Command::new(words[0]).args(&words[1..]).current_dir(top).output().ok()?;
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    let line = |line: &str| match line.split_once(' ') {
+        Some((flags, name)) if words[0] == "lsattr" => format!("{} {name}", flags.replace(['e', 'I'], "-")),
+        _ => line.to_owned(),
+    };
+    let mut lines: Vec<String> = text.lines().map(line).collect();
+    if words[0] != "getfacl" {
+        lines.sort();
+    }
+    Some(lines)
+}
+
+/// As `rsync` and the programs that show access lists, capabilities and flags see it, and no larger than it was.
+fn assert_same_to_others(tree: &Path, out: &Path) {
+    for words in DUMPS {
+        match (dump(words, tree), dump(words, out)) {
+            (Some(truth), Some(copy)) => {
+                assert!(!truth.is_empty(), "{words:?} shows something: {truth:?}");
+                assert_eq!(copy, truth, "{words:?}");
+            }
+            _ => tests::skipped(&format!("{}: it is not installed, so it compared nothing", words[0])),
+        }
+    }
+    match rsync_differences(tree, out) {
+        Some(said) => assert_eq!(said, ""),
+        None => tests::skipped("rsync: it is not installed, so it compared no metadata"),
+    }
+    let blocks = |top: &Path| -> u64 {
+        let sizes = below(top).into_iter().map(|path| fs::symlink_metadata(path).unwrap().blocks());
+        sizes.sum()
+    };
+    assert!(blocks(out) * 100 <= blocks(tree) * 101, "{} blocks of {}", blocks(out), blocks(tree));
+}
+
 #[test]
 fn whatever_root_can_set_comes_back() {
     const NAME: &str = "whatever_root_can_set_comes_back";
@@ -173,6 +222,7 @@ fn whatever_root_can_set_comes_back() {
     machine.done(&["restore", "latest", "--into", "out"]);
     assert_eq!(rest(&out), rest(&tree));
     assert_eq!(Listing::of(&out).differences(&Listing::of(&tree)), Vec::<String>::new());
+    assert_same_to_others(&tree, &out);
     // Attributes of what has not changed come from memory.
     let kept = machine.json(&["backup", "tree"]);
     assert_eq!(kept["bytes_new"], 0, "{kept}");
