@@ -5,6 +5,7 @@
 //! tree is the same however many workers there are. Packs are stored before the tree that refers to them, the entry
 //! comes last. What could not be read is named and left out; the point says so.
 
+mod again;
 mod collect;
 mod feed;
 mod work;
@@ -53,6 +54,8 @@ pub struct Request {
     pub program: String,
     /// Threads that work; at least one.
     pub cores: usize,
+    /// How many of a hundred files that seem unchanged are read all the same, others in each run.
+    pub read_again: f64,
 }
 
 /// What came of a backup.
@@ -74,6 +77,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Files that changed while they were read; they are kept as they were read.
     pub changed: Vec<TreePath>,
+    /// Files that hold something else than before although size, times and number are the same; kept as they are now.
+    pub betrayed: Vec<TreePath>,
     /// Names left out that nobody asked for, such as sockets.
     pub skipped: Vec<TreePath>,
     /// Names left out as the request asked.
@@ -239,6 +244,7 @@ impl Run<'_> {
             time: world.monotonic().saturating_sub(self.begun),
             problems: collected.problems,
             changed: collected.changed,
+            betrayed: collected.betrayed,
             skipped: collected.skips.others,
             left_out: collected.skips.asked_for,
             notices,
@@ -260,9 +266,12 @@ impl Run<'_> {
             }
         };
         let remembered = self.basis.and_then(|basis| feed::remembered(&places, Some(self.kind), basis));
-        let recorder = source.start().map(|_| crate::basis::Recorder::start(&places.last, point));
+        let run = Basis::run_in(&places.last).unwrap_or(0).wrapping_add(1);
+        let recorder = source.start().map(|_| crate::basis::Recorder::start(&places.last, point, run));
         let remembered = remembered.map(|basis| (basis, self.rooted));
-        work::run(self.repo, &self.writer, &cutter, source, remembered, recorder, self.request.cores.max(1))
+        let share = again::Share::of(run, self.request.read_again);
+        let reading = work::Reading { cores: self.request.cores.max(1), share };
+        work::run(self.repo, &self.writer, &cutter, source, remembered, recorder, reading)
     }
 
     fn record(&self, id: PointId, as_of: i64, collected: &collect::Collected) -> Point {

@@ -13,7 +13,7 @@ use format::meta::{FileTime, Kind, Meta};
 use format::tree::{Entry, decode_entry, encode_entry};
 use source::directory::Found;
 
-const MAGIC: &[u8; 16] = b"seawall basis 3\n";
+const MAGIC: &[u8; 16] = b"seawall basis 4\n";
 
 /// Longest record; an entry is at most a node long.
 const RECORD_BYTES_MAX: u32 = 1 << 20;
@@ -75,10 +75,12 @@ impl Basis {
 
     /// The point that a file remembers, if it is one of these files.
     pub(crate) fn point_in(path: &Path) -> Option<PointId> {
-        let mut head = [0; 32];
-        File::open(path).ok()?.read_exact(&mut head).ok()?;
-        let id = head.strip_prefix(MAGIC)?;
-        Some(PointId(id.try_into().ok()?))
+        Some(head_of(&mut File::open(path).ok()?)?.0)
+    }
+
+    /// Which run of its source made a file, if it is one of these files.
+    pub(crate) fn run_in(path: &Path) -> Option<u32> {
+        Some(head_of(&mut File::open(path).ok()?)?.1)
     }
 
     /// The entry of a file that has not changed since, and the packs that it does not name itself. Paths must be asked for
@@ -139,14 +141,26 @@ impl Basis {
     }
 }
 
+/// Bytes before the first record: magic, point, run.
+const HEAD_BYTES: u64 = 16 + 16 + 4;
+
+/// The point and the run that a file is of.
+fn head_of(file: &mut File) -> Option<(PointId, u32)> {
+    let mut head = [0; HEAD_BYTES as usize];
+    file.read_exact(&mut head).ok()?;
+    let (point, run) = head.strip_prefix(MAGIC)?.split_first_chunk()?;
+    Some((PointId(*point), u32::from_le_bytes(run.try_into().ok()?)))
+}
+
 /// The length of the records, if the file is of this point and ends with its hash. Leaves it at the first record.
 fn whole(file: &mut File, point: PointId) -> Option<u64> {
-    let mut head = [0; 32];
-    file.read_exact(&mut head).ok()?;
-    if head.get(..16)? != MAGIC || head.get(16..)? != point.as_bytes() {
+    if head_of(file)?.0 != point {
         return None;
     }
-    let length = file.metadata().ok()?.len().checked_sub(32 + 32)?;
+    file.rewind().ok()?;
+    let mut head = [0; HEAD_BYTES as usize];
+    file.read_exact(&mut head).ok()?;
+    let length = file.metadata().ok()?.len().checked_sub(HEAD_BYTES + 32)?;
     let mut hasher = blake3::Hasher::new();
     hasher.update(&head);
     let mut buffer = vec![0; 1 << 18];
@@ -160,7 +174,7 @@ fn whole(file: &mut File, point: PointId) -> Option<u64> {
     }
     let mut hash = [0; 32];
     file.read_exact(&mut hash).ok()?;
-    file.seek(SeekFrom::Start(32)).ok()?;
+    file.seek(SeekFrom::Start(HEAD_BYTES)).ok()?;
     (hasher.finalize().as_bytes() == &hash).then_some(length)
 }
 
@@ -173,10 +187,10 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Starts a record of `point` beside `path`.
-    pub(crate) fn start(path: &Path, point: PointId) -> Recorder {
+    pub(crate) fn start(path: &Path, point: PointId, run: u32) -> Recorder {
         let part = path.with_extension(format!("part{}", std::process::id()));
         let mut recorder = Recorder { output: create(&part), part };
-        recorder.write(&[MAGIC, point.as_bytes()]);
+        recorder.write(&[MAGIC, point.as_bytes(), &run.to_le_bytes()]);
         recorder
     }
 

@@ -9,6 +9,9 @@ pub(crate) const SEGMENT_BYTES: usize = 8 << 20;
 /// A file up to this length is read whole even if it has holes: asking where they are costs more than it saves.
 pub(crate) const SPARSE_BYTES_MIN: u64 = 64 << 10;
 
+/// A file that changed while it was read is read a second time if it is not longer than this.
+pub(crate) const REREAD_BYTES_MAX: u64 = 1 << 30;
+
 /// Zeros of this length or more are not stored: a block of the file systems there are.
 pub(crate) const ZEROS_BYTES_MIN: usize = 4 << 10;
 

@@ -79,16 +79,6 @@ pub enum Error {
         /// The name.
         path: String,
     },
-    /// A file turned out to be far longer than it was listed.
-    #[error(
-        "read {path}: it was listed with {listed} bytes and has far more; back it up with --stdin or --command"
-    )]
-    Grew {
-        /// The name.
-        path: String,
-        /// Bytes that were listed.
-        listed: u64,
-    },
     /// Only regular files have content.
     #[error("read {path}: it is not a regular file")]
     NotAFile {
@@ -176,7 +166,6 @@ impl Remedied for Error {
             | Error::Vanished { .. }
             | Error::Replaced { .. }
             | Error::NotAFile { .. }
-            | Error::Grew { .. }
             | Error::Unnamable { .. }
             | Error::Obstacle { .. } => Remedy::Report,
         }

@@ -131,7 +131,6 @@ fn errors_of_sources_and_targets() {
             (E::Vanished { act: "open", path: path() }, None),
             (E::Replaced { act: "open", path: path() }, None),
             (E::NotAFile { path: path() }, None),
-            (E::Grew { path: path(), listed: 0 }, None),
             (E::Unnamable { path: path(), why: format::path::BadPath::Nul }, None),
             (E::Target { path: path(), why: system() }, Some("write into")),
             (E::TargetNotEmpty { path: path() }, Some("--existing replace")),

@@ -66,6 +66,9 @@ pub(crate) struct Backup {
     /// Keep what the command after -- prints under this name; there is no point if it fails
     #[arg(long, value_name = "NAME", requires = "words", conflicts_with = "paths")]
     command: Option<OsString>,
+    /// Read this share of the files that seem unchanged all the same, others each time, for changes that left no trace
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent, conflicts_with_all = STREAMS)]
+    read_again: f64,
     /// Only say what would be kept and read
     #[arg(long)]
     dry_run: bool,
@@ -111,6 +114,11 @@ fn size(typed: &str) -> Result<u64, String> {
     settings::bytes(typed).map_err(|error| error.to_string())
 }
 
+fn percent(typed: &str) -> Result<f64, String> {
+    let percent = typed.trim_end_matches('%').parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| "a share is 0 to 100".to_owned())
+}
+
 fn level(typed: &str) -> Result<i32, String> {
     let level = match typed {
         "fast" => Some(1),
@@ -148,14 +156,14 @@ impl Backup {
 
     fn request(self) -> Result<Request, Error> {
         let (kind, tags, level) = (self.kind.map(Kind::meant), self.tag.clone(), self.compression);
-        let typed = self.source.clone();
+        let (typed, read_again) = (self.source.clone(), self.read_again);
         let (usual, what) = self.what()?;
         let source = typed.unwrap_or(usual);
         if source.is_empty() {
             return Err(Error::Request("a source has a name".to_owned()));
         }
         let program = concat!("seawall ", env!("CARGO_PKG_VERSION")).to_owned();
-        Ok(Request { source, what, kind, tags, level, program, cores: cores() })
+        Ok(Request { source, what, kind, tags, level, program, cores: cores(), read_again })
     }
 
     /// What is to be kept, and the name that its source has if none was given.
@@ -219,6 +227,18 @@ fn tell(context: &Context, repo: &Repo, source: &str, report: &Report) -> Result
         .changed
         .iter()
         .for_each(|path| out.warning(format!("changed while it was read: {}", show::path(path))));
+    for path in &report.betrayed {
+        let path = show::path(path);
+        out.warning(format!(
+            "changed though its size, times and number are the same, kept as it is now: {path}"
+        ));
+    }
+    if !report.betrayed.is_empty() {
+        out.warning(
+            "others may have changed unseen as well: the disk, or a clock that was put back, may be at fault. \
+             `seawall backup` with `--kind full` reads everything",
+        );
+    }
     report.skipped.iter().for_each(|path| out.detail(format!("left out: {}", show::path(path))));
     name_left_out(context, &report.left_out);
     let flags = context.shown_flags();
@@ -281,6 +301,7 @@ fn document(repo: &Repo, source: &str, report: &Report) -> Value {
         "seconds": report.time.as_secs_f64(),
         "problems": show::problems(&report.problems),
         "changed": show::paths(&report.changed),
+        "changed_unseen": show::paths(&report.betrayed),
         "skipped": show::paths(&report.skipped),
         "left_out": report.left_out.count,
         "regions": { repo.io().region_name(): "durable" },

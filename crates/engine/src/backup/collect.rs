@@ -19,6 +19,7 @@ use repo::{Repo, Worker};
 use source::directory::Reader;
 use world::Step;
 
+use super::again::{self, Digest, Trouble};
 use super::feed::Skips;
 use super::work::Workshop;
 use crate::basis::{Recorder, Seen};
@@ -64,6 +65,7 @@ pub(super) struct FileEnd {
     pub(super) meta: Meta,
     pub(super) identity: Option<Seen>,
     pub(super) reader: Option<Arc<Reader>>,
+    pub(super) sparse: bool,
     pub(super) lacks: Option<Problem>,
 }
 
@@ -73,6 +75,8 @@ pub(super) struct Collected {
     pub(super) sizes: Sizes,
     pub(super) problems: Vec<Problem>,
     pub(super) changed: Vec<TreePath>,
+    /// Files that hold something else than they did although nothing showed it.
+    pub(super) betrayed: Vec<TreePath>,
     pub(super) skips: Skips,
     pub(super) paths: Vec<PathBuf>,
     pub(super) recorder: Option<Recorder>,
@@ -88,16 +92,19 @@ pub(super) fn collect<'w, 'r>(
     let worker = shop.writer.worker(ContentKind::Tree);
     let tree = Builder::new(shop.writer.chunk_key(), TreeWorker { shop, worker, packs: BTreeSet::new() });
     let mut collector = Collector {
+        shop,
         repo,
         packs: BTreeSet::new(),
         tree,
         recorder,
         file: ContentBuilder::new(),
+        digest: Digest::default(),
         broken: None,
         links: HashMap::new(),
         sizes: Sizes::default(),
         problems: Vec::new(),
         changed: Vec::new(),
+        betrayed: Vec::new(),
     };
     let mut ahead = BTreeMap::new();
     let mut next = 0;
@@ -121,17 +128,21 @@ pub(super) fn collect<'w, 'r>(
 }
 
 struct Collector<'s, 'w, 'r> {
+    shop: &'s Workshop<'w, 'r>,
     repo: &'r Repo,
     tree: Builder<TreeWorker<'s, 'w, 'r>>,
     /// Packs that the content of the file under way lies in.
     packs: BTreeSet<PackId>,
     recorder: Option<Recorder>,
     file: ContentBuilder,
+    /// What the file under way, or the last one, holds.
+    digest: Digest,
     broken: Option<Problem>,
     links: HashMap<u64, (u64, Vec<Xattr>, Content)>,
     sizes: Sizes,
     problems: Vec<Problem>,
     changed: Vec<TreePath>,
+    betrayed: Vec<TreePath>,
 }
 
 impl Collector<'_, '_, '_> {
@@ -183,6 +194,10 @@ impl Collector<'_, '_, '_> {
 
     /// A file that was read at once is all chunks; more of them than an entry holds become content nodes.
     fn fitted(&mut self, content: Content) -> Result<Content, Error> {
+        self.digest = Digest::default();
+        if let Content::Parts { depth: 0, parts } = &content {
+            parts.iter().for_each(|part| self.digest.push(part));
+        }
         let parts = match content {
             Content::Parts { depth: 0, parts } if parts.len() > ENTRY_PARTS_MAX => parts,
             fits => return Ok(fits),
@@ -212,11 +227,13 @@ impl Collector<'_, '_, '_> {
         if self.broken.is_none() {
             if self.file.size() == 0 {
                 self.begin_packs();
+                self.digest = Digest::default();
             }
             self.packs
                 .extend(parts.iter().filter_map(|part| part.reference()).map(|reference| reference.pack));
             let bytes = parts.iter().map(Part::covers).sum();
             for part in parts {
+                self.digest.push(&part);
                 add(&mut self.file, part, self.tree.nodes())?;
             }
             self.repo.world().report(Step::Done { items: 0, bytes });
@@ -239,20 +256,42 @@ impl Collector<'_, '_, '_> {
     }
 
     fn end_file(&mut self, end: FileEnd) -> Result<(), Error> {
-        let file = std::mem::replace(&mut self.file, ContentBuilder::new());
-        let (content, size) = file.finish(self.tree.nodes())?;
-        let packs = self.take_packs();
-        let changed = match end.reader.map(|reader| reader.changed()).transpose() {
-            Ok(changed) => changed.unwrap_or(false),
-            Err(error) => {
+        let mut end = end;
+        let changed = match self.changed(&mut end) {
+            Ok(changed) => changed,
+            Err(Trouble::File(error)) => {
+                self.file = ContentBuilder::new();
                 self.problem(Problem::new(&end.path, error));
                 return Ok(());
             }
+            Err(Trouble::Run(error)) => return Err(error),
         };
+        let file = std::mem::replace(&mut self.file, ContentBuilder::new());
+        let (content, size) = file.finish(self.tree.nodes())?;
+        let packs = self.take_packs();
         end.lacks.into_iter().for_each(|problem| self.problem(problem));
         let meta = Meta { size, ..end.meta };
-        let identity = end.identity.filter(|_| !changed).map(|seen| seen.with_packs(packs));
+        let identity = end.identity.map(|seen| seen.with_packs(packs));
         self.push(Entry { path: end.path, meta, content }, identity, changed)
+    }
+
+    /// Whether the file changed while it was read. If it is worth it, it is then read a second time, and the answer is for
+    /// that.
+    fn changed(&mut self, end: &mut FileEnd) -> Result<bool, Trouble> {
+        let Some(reader) = end.reader.take() else { return Ok(false) };
+        if !reader.changed()? {
+            return Ok(false);
+        }
+        end.identity = None;
+        if !again::is_worth_it(self.file.size()) {
+            return Ok(true);
+        }
+        let reader = reader.again(&mut end.meta)?;
+        self.file = ContentBuilder::new();
+        for part in self.shop.read_through(&reader, end.sparse)? {
+            add(&mut self.file, part, self.tree.nodes())?;
+        }
+        Ok(reader.changed()?)
     }
 
     fn push(&mut self, entry: Entry, identity: Option<Seen>, changed: bool) -> Result<(), Error> {
@@ -276,6 +315,10 @@ impl Collector<'_, '_, '_> {
             && !matches!(&entry.content, Content::Parts { parts, .. } if parts.len() > 1);
         let bytes = if small { entry.meta.size } else { 0 };
         self.repo.world().report(Step::Done { items: 1, bytes });
+        // One that changes just now shows it by its times.
+        if self.shop.expected.is_betrayed(self.repo, &entry, self.digest.clone())? && identity.is_some() {
+            self.betrayed.push(entry.path.clone());
+        }
         if changed {
             self.changed.push(entry.path.clone());
         }
@@ -300,6 +343,7 @@ impl Collector<'_, '_, '_> {
             sizes: self.sizes,
             problems: self.problems,
             changed: self.changed,
+            betrayed: self.betrayed,
             skips: Skips::default(),
             paths: Vec::new(),
             recorder: self.recorder,

@@ -15,6 +15,7 @@ use source::directory::{Found, Item, Reader, Scan, Selection, Skipped, Stretch};
 use source::stream::Stream;
 use world::World;
 
+use super::again::Share;
 use super::collect::{Done, FileEnd, Unit, is_flat};
 use super::work::{Ends, Pending, Place, Row, Ticket, Workshop, lock, read_segment};
 use super::{LeftOut, Preview};
@@ -123,6 +124,8 @@ pub(super) struct Feed<'f, 'scope, 'w, 'r> {
     batch_reads: usize,
     batch_bytes: u64,
     links: HashSet<u64>,
+    /// What is read although it seems unchanged.
+    share: Share,
 }
 
 impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
@@ -132,8 +135,10 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         results: Sender<(u64, usize, Unit)>,
         basis: Option<(Basis, bool)>,
         skips: &'f Mutex<Skips>,
+        share: Share,
     ) -> Self {
         let (basis, rooted) = basis.unzip();
+
         Feed {
             shop,
             scope,
@@ -146,6 +151,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             batch_reads: 0,
             batch_bytes: 0,
             links: HashSet::new(),
+            share,
         }
     }
 
@@ -192,16 +198,25 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             return Ok(());
         }
         if let Some((entry, packs)) = self.unchanged(&found)? {
+            if self.share.holds(&found.path) {
+                self.shop.expected.note(found.path.clone(), entry.content);
+                self.read(found);
+                return Ok(());
+            }
             let identity = self.shop.seen(&found).map(|seen| seen.with_packs(packs));
             self.ready(Done::Entry { entry: Box::new(entry), identity, changed: false, lacks: None });
             return Ok(());
         }
+        self.read(found);
+        Ok(())
+    }
+
+    fn read(&mut self, found: Found) {
         if found.meta.size > SEGMENT_BYTES as u64 || (found.sparse && found.meta.size > SPARSE_BYTES_MIN) {
             self.large(&found)
         } else {
             self.small(found)
         }
-        Ok(())
     }
 
     /// A single file is kept in an otherwise empty folder, so that restoring it gives a file with its name.
@@ -303,6 +318,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             meta,
             identity,
             reader: Some(reader.clone()),
+            sparse: found.sparse,
             lacks,
         }));
         let stretches = if found.sparse { reader.stretches() } else { Vec::new() };
@@ -376,7 +392,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
                     });
                     return Ok(());
                 }
-                let end = FileEnd { path, meta, identity: None, reader: None, lacks: None };
+                let end = FileEnd { path, meta, identity: None, reader: None, sparse: false, lacks: None };
                 self.hand_on(row, index, current, Some(Box::new(end)));
                 return Ok(());
             }

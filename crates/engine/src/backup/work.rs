@@ -10,7 +10,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use format::cutter::{Cutter, Segment, Stream as More};
-use format::meta::FileTime;
+use format::meta::{FileTime, Meta};
 use format::pack::ContentKind;
 use format::path::TreePath;
 use format::reference::{FrameSet, Reference};
@@ -20,11 +20,20 @@ use repo::{Found as Known, Repo, Reuse, Worker, Writer};
 use source::directory::{Found, Reader};
 use world::{Remedied, Remedy, World};
 
+use super::again::{Expected, Share, Trouble};
 use super::collect::{self, Collected, Done, FileEnd, Unit};
 use super::feed::{Feed, Source};
 use crate::basis::{Basis, Recorder, Seen};
 use crate::budget::{Budget, SEGMENT_BYTES, ZEROS_BYTES_MIN, work_bytes};
 use crate::error::{Error, Problem};
+
+/// How it is read.
+pub(super) struct Reading {
+    /// Threads that work; at least one.
+    pub(super) cores: usize,
+    /// Files that are read although they seem unchanged.
+    pub(super) share: Share,
+}
 
 /// Runs the whole pipeline: this thread walks, a pool of `cores` works, one thread collects.
 pub(super) fn run<'r>(
@@ -34,8 +43,9 @@ pub(super) fn run<'r>(
     source: Source,
     basis: Option<(Basis, bool)>,
     recorder: Option<Recorder>,
-    cores: usize,
+    reading: Reading,
 ) -> Result<Collected, Error> {
+    let Reading { cores, share } = reading;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(cores)
         .thread_name(|n| format!("seawall-work-{n}"))
@@ -58,11 +68,13 @@ pub(super) fn run<'r>(
         failed: AtomicBool::new(false),
         world: repo.world(),
         start: source.start(),
+        expected: Expected::default(),
     };
     let (paths, skips) = (source.paths(), Mutex::default());
     let collected = std::thread::scope(|threads| {
         let collector = threads.spawn(|| collect::collect(&shop, repo, units, recorder));
-        let fed = pool.in_place_scope(|scope| Feed::new(&shop, scope, results, basis, &skips).feed(source));
+        let fed =
+            pool.in_place_scope(|scope| Feed::new(&shop, scope, results, basis, &skips, share).feed(source));
         let collected = collector.join().expect("the collector does not panic");
         fed.and(collected)
     });
@@ -101,6 +113,8 @@ pub(super) struct Workshop<'w, 'r> {
     failed: AtomicBool,
     world: &'w World,
     start: Option<FileTime>,
+    /// What files held that are read although they seem unchanged.
+    pub(super) expected: Expected,
 }
 
 /// What is done with chunks that were stored before this session.
@@ -162,30 +176,48 @@ impl<'w, 'r> Workshop<'w, 'r> {
     }
 
     fn small_file(&self, found: Found, buffer: &mut Vec<u8>) -> Result<Done, Error> {
-        buffer.clear();
         let mut meta = found.meta.clone();
-        let mut read = || -> Result<(bool, Option<source::Error>), source::Error> {
-            let reader = found.open()?;
-            if !reader.read_all_small(SEGMENT_BYTES, buffer)? {
-                return Err(reader.grew());
-            }
-            let lacks = reader.add_attributes(&mut meta);
-            Ok((reader.changed()?, lacks))
+        let read = match self.read_small(&found, &mut meta, buffer) {
+            Ok(read) => read,
+            Err(Trouble::File(error)) => return Ok(Done::Problem(Problem::new(&found.path, error))),
+            Err(Trouble::Run(error)) => return Err(error),
         };
-        let (changed, lacks) = match read() {
-            Ok(done) => done,
-            Err(error) => return Ok(Done::Problem(Problem::new(&found.path, error))),
-        };
-        let lacks = lacks.map(|error| Problem::new(&found.path, error));
-        let identity = self.seen(&found).filter(|_| !changed && lacks.is_none());
-        let content = self.content(buffer)?;
-        meta.size = buffer.len() as u64;
+        let lacks = read.lacks.map(|error| Problem::new(&found.path, error));
+        let identity = self.seen(&found).filter(|_| read.at_once && lacks.is_none());
         Ok(Done::Entry {
-            entry: Box::new(Entry { path: found.path, meta, content }),
+            entry: Box::new(Entry { path: found.path, meta, content: read.content }),
             identity,
-            changed,
+            changed: read.changed,
             lacks,
         })
+    }
+
+    /// Reads a file, a second time if it changed meanwhile.
+    fn read_small(&self, found: &Found, meta: &mut Meta, buffer: &mut Vec<u8>) -> Result<Read, Trouble> {
+        let mut reader = found.open()?;
+        let mut at_once = true;
+        loop {
+            buffer.clear();
+            // Files that the system makes up are longer than it says.
+            let content = match reader.read_all_small(SEGMENT_BYTES, buffer)? {
+                true => None,
+                false => Some(self.read_through(&reader, false)?),
+            };
+            let changed = reader.changed()?;
+            if changed && at_once {
+                at_once = false;
+                reader = reader.again(meta)?;
+                continue;
+            }
+            let lacks = reader.add_attributes(meta);
+            meta.size =
+                content.as_ref().map_or(buffer.len() as u64, |parts| parts.iter().map(Part::covers).sum());
+            let content = match content {
+                Some(parts) => Content::Parts { depth: 0, parts },
+                None => self.content(buffer)?,
+            };
+            return Ok(Read { content, at_once, changed, lacks });
+        }
     }
 
     /// By which the file is known again; streams are not.
@@ -210,7 +242,7 @@ impl<'w, 'r> Workshop<'w, 'r> {
     }
 
     /// Stores a chunk; zeros are stored nowhere.
-    fn part(&self, worker: &mut Worker<'_, '_>, plain: &[u8]) -> Result<Part, Error> {
+    pub(super) fn part(&self, worker: &mut Worker<'_, '_>, plain: &[u8]) -> Result<Part, Error> {
         if plain.len() >= ZEROS_BYTES_MIN && plain.iter().all(|byte| *byte == 0) {
             return Ok(Part::Zeros(plain.len() as u64));
         }
@@ -248,7 +280,7 @@ impl<'w, 'r> Workshop<'w, 'r> {
         Ok(instead)
     }
 
-    fn worker(&self) -> MutexGuard<'_, Worker<'w, 'r>> {
+    pub(super) fn worker(&self) -> MutexGuard<'_, Worker<'w, 'r>> {
         let index = rayon::current_thread_index().unwrap_or(0);
         lock(self.workers.get(index).or(self.workers.first()).expect("there is at least one worker"))
     }
@@ -364,8 +396,18 @@ impl<'w, 'r> Workshop<'w, 'r> {
     }
 }
 
+/// What was read of a small file.
+struct Read {
+    content: Content,
+    /// Whether it did not change while it was read for the first time.
+    at_once: bool,
+    /// Whether it changed while it was read for the last time.
+    changed: bool,
+    lacks: Option<source::Error>,
+}
+
 /// Adds a part; zeros that touch are one.
-fn push(parts: &mut Vec<Part>, part: Part) {
+pub(super) fn push(parts: &mut Vec<Part>, part: Part) {
     match (parts.last_mut(), part) {
         (Some(Part::Zeros(length)), Part::Zeros(more)) => *length = length.saturating_add(more),
         _ => parts.push(part),

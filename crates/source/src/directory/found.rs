@@ -24,6 +24,9 @@ const TICK_NS: i128 = 50_000_000;
 /// The same for file systems that keep no parts of a second.
 const COARSE_TICK_NS: i128 = 2_050_000_000;
 
+/// By how much a buffer grows at most while a file turns out longer than it was listed, in bytes.
+const MORE_ROOM: usize = 256 << 10;
+
 /// One name of a scanned tree.
 pub struct Found {
     /// Where it stands in the point.
@@ -185,13 +188,18 @@ impl Reader {
             if more == 0 || (filled == start && length == listed) {
                 return Ok(true);
             }
-            room = (room * 2).max(length + 1).min(limit + 1);
+            // The system may make up a page at a time, so room for much more would be cleared again and again.
+            room = (room * 2).min(length + MORE_ROOM).max(length + 1).min(limit + 1);
         }
     }
 
-    /// What is to be said of a file that is far longer than it was listed, as files are that the system makes up.
-    pub fn grew(&self) -> Error {
-        Error::Grew { path: self.scope.shown(&self.path), listed: self.listed.0 }
+    /// The same open file, to be read from its beginning as it is now; `meta` gets its present size and time.
+    pub fn again(&self, meta: &mut Meta) -> Result<Reader, Error> {
+        let now = Status::of_open(&self.file).map_err(|errno| self.trouble(errno))?;
+        (meta.size, meta.mtime) = (now.size(), now.mtime());
+        let file = rustix::io::fcntl_dupfd_cloexec(&self.file, 0).map_err(|errno| self.trouble(errno))?;
+        let listed = (now.size(), now.mtime(), now.ctime());
+        Ok(Reader { file, listed, path: self.path.clone(), scope: self.scope.clone() })
     }
 
     /// Whether size or times differ from what the scan saw: what was read may then be neither the old nor the

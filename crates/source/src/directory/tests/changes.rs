@@ -145,18 +145,20 @@ fn a_file_of_no_listed_length_is_read_to_its_end() {
 }
 
 #[test]
-fn a_file_far_longer_than_listed_is_not_taken_for_its_beginning() {
-    const LIMIT: usize = 8 << 20;
+fn a_file_that_changed_is_read_again_as_it_is_now() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("made-up");
-    fs::write(&file, "short").unwrap();
+    let file = dir.path().join("f");
+    fs::write(&file, "before").unwrap();
     let found = entries(scan_of(&[dir.path()]));
-    fs::File::options().write(true).open(&file).unwrap().set_len(LIMIT as u64 + 1).unwrap();
-    let reader = entry(&found, b"made-up").open().unwrap();
-    assert!(!reader.read_all_small(LIMIT, &mut Vec::new()).unwrap());
-    let said = reader.grew().to_string();
-    assert!(said.contains("made-up") && said.contains(" 5 "), "{said}");
-    assert_eq!(reader.grew().remedy(), Remedy::Report);
+    let mut meta = entry(&found, b"f").meta.clone();
+    let reader = entry(&found, b"f").open().unwrap();
+    fs::write(&file, "longer than before").unwrap();
+    assert!(reader.changed().unwrap());
+    let again = reader.again(&mut meta).unwrap();
+    let mut bytes = Vec::new();
+    assert!(again.read_all_small(100, &mut bytes).unwrap());
+    assert_eq!((&bytes[..], meta.size), (&b"longer than before"[..], 18));
+    assert!(!again.changed().unwrap() && reader.changed().unwrap());
 }
 
 #[test]

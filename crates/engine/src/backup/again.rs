@@ -1,0 +1,221 @@
+//! Reading once more: files that changed under the reading hand, and a share of those that seem not to have changed.
+//!
+//! A file that changed while it was read is read a second time, from its beginning and on one thread; what comes of that
+//! is kept, and only a file that changed again is told of. Times, size and number of a file can hide a change: a disk that
+//! rots, a clock put back, a program that restores times on a file system that lets it. So each run reads a share of what
+//! seems unchanged, another share each time, and says where the content was another. Chunks are cut as the parallel way
+//! cuts them, so a file that did not change costs no room.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use format::cutter::Stream as More;
+use format::path::TreePath;
+use format::tree::{Content, Entry, Part, content_parts};
+use source::directory::{Reader, Stretch};
+
+use super::work::{Workshop, lock, push};
+use crate::budget::{REREAD_BYTES_MAX, SEGMENT_BYTES};
+use crate::error::Error;
+
+/// Files are spread over so many slots by their paths.
+const SLOTS: u64 = 10_000;
+
+/// Which files of a run are read although they seem unchanged.
+pub(super) struct Share {
+    first: u64,
+    slots: u64,
+}
+
+impl Share {
+    /// The share of a run, of a hundred parts; after 100 / `percent` runs in a row every file had its turn.
+    pub(super) fn of(run: u32, percent: f64) -> Share {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it lies between 0 and SLOTS"
+        )]
+        let slots = (percent.clamp(0.0, 100.0) * (SLOTS / 100) as f64).ceil() as u64;
+        Share { first: u64::from(run).wrapping_mul(slots) % SLOTS, slots }
+    }
+
+    pub(super) fn holds(&self, path: &TreePath) -> bool {
+        let hash = blake3::hash(path.as_bytes());
+        let slot = u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash is longer")) % SLOTS;
+        (slot + SLOTS - self.first) % SLOTS < self.slots
+    }
+}
+
+/// What files held by what is remembered of them, until they were read.
+#[derive(Default)]
+pub(super) struct Expected(Mutex<HashMap<TreePath, Content>>);
+
+impl Expected {
+    pub(super) fn note(&self, path: TreePath, content: Content) {
+        lock(&self.0).insert(path, content);
+    }
+
+    /// Whether a file that seemed unchanged, and has this content now, holds something else than it did. A host that cannot
+    /// read compares long files by where their chunks are.
+    pub(super) fn is_betrayed(&self, repo: &repo::Repo, entry: &Entry, now: Digest) -> Result<bool, Error> {
+        let Some(expected) = lock(&self.0).remove(&entry.path) else { return Ok(false) };
+        if expected == entry.content {
+            return Ok(false);
+        }
+        match expected {
+            Content::Parts { depth: 0, parts } => {
+                let mut was = Digest::default();
+                parts.iter().for_each(|part| was.push(part));
+                Ok(was.finish() != now.finish())
+            }
+            Content::Parts { .. } if repo.can_read() => {
+                let was = Entry { content: expected, ..entry.clone() };
+                Ok(Digest::stored(&repo::Reader::new(repo)?, &was)? != now.finish())
+            }
+            _ => Ok(true),
+        }
+    }
+}
+
+/// What a content is, wherever its chunks are: they and the zeros between them, in order.
+#[derive(Clone, Default)]
+pub(super) struct Digest {
+    hasher: blake3::Hasher,
+    zeros: u64,
+}
+
+impl Digest {
+    pub(super) fn push(&mut self, part: &Part) {
+        match part.reference() {
+            Some(reference) => self.chunk(&reference.chunk.0),
+            None => self.zeros = self.zeros.saturating_add(part.covers()),
+        }
+    }
+
+    fn chunk(&mut self, id: &[u8; 32]) {
+        self.hasher.update(&std::mem::take(&mut self.zeros).to_le_bytes());
+        self.hasher.update(id);
+    }
+
+    fn finish(mut self) -> blake3::Hash {
+        self.hasher.update(&self.zeros.to_le_bytes());
+        self.hasher.finalize()
+    }
+
+    /// That of content that is in the repository.
+    fn stored(reader: &repo::Reader<'_>, entry: &Entry) -> Result<blake3::Hash, Error> {
+        let mut digest = Digest::default();
+        for extent in content_parts(reader, entry) {
+            let extent = extent?;
+            match extent.chunk {
+                Some(reference) => digest.chunk(&reference.chunk.0),
+                None => digest.zeros = digest.zeros.saturating_add(extent.length),
+            }
+        }
+        Ok(digest.finish())
+    }
+}
+
+/// What ends a second reading: of the file, or of the run.
+pub(super) enum Trouble {
+    File(source::Error),
+    Run(Error),
+}
+
+impl From<source::Error> for Trouble {
+    fn from(error: source::Error) -> Self {
+        Trouble::File(error)
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Trouble::Run(error)
+    }
+}
+
+impl Workshop<'_, '_> {
+    /// The chunks and zeros of a file from its beginning to its end, read and stored on this thread.
+    pub(super) fn read_through(&self, reader: &Reader, sparse: bool) -> Result<Vec<Part>, Trouble> {
+        let stretches = if sparse { reader.stretches() } else { Vec::new() };
+        let mut parts = Vec::new();
+        for stretch in &stretches {
+            match stretch.hole {
+                true => push(&mut parts, Part::Zeros(stretch.length)),
+                false => self.read_stretch(reader, Some(*stretch), &mut parts)?,
+            }
+        }
+        if stretches.is_empty() {
+            self.read_stretch(reader, None, &mut parts)?;
+        }
+        Ok(parts)
+    }
+
+    /// Reads a stretch, which keeps its length whatever became of the file; or all that there is.
+    fn read_stretch(
+        &self,
+        reader: &Reader,
+        stretch: Option<Stretch>,
+        parts: &mut Vec<Part>,
+    ) -> Result<(), Trouble> {
+        let (mut at, mut left) = stretch.map_or((0, u64::MAX), |stretch| (stretch.offset, stretch.length));
+        let mut buffer = self.buffer();
+        buffer.clear();
+        while !self.has_failed() {
+            let kept = buffer.len();
+            let want = usize::try_from(left).unwrap_or(SEGMENT_BYTES).min(SEGMENT_BYTES);
+            buffer.resize(kept + want, 0);
+            let read = reader.read_at(at, buffer.get_mut(kept..).unwrap_or_default())?;
+            match stretch {
+                Some(_) => buffer.get_mut(kept + read..).unwrap_or_default().fill(0),
+                None => buffer.truncate(kept + read),
+            }
+            at = at.saturating_add(want as u64);
+            left = left.saturating_sub(want as u64);
+            let ends = left == 0 || (stretch.is_none() && read < want);
+            let taken = self.cut_off(&buffer, ends, parts)?;
+            if ends {
+                break;
+            }
+            buffer.drain(..taken);
+        }
+        self.give_back(buffer);
+        Ok(())
+    }
+
+    /// Stores the chunks that are complete, and says how many bytes they took.
+    fn cut_off(&self, bytes: &[u8], ends: bool, parts: &mut Vec<Part>) -> Result<usize, Error> {
+        let more = if ends { More::EndsHere } else { More::GoesOn };
+        let mut taken = 0;
+        while let Some(length) = self.cutter.next_cut(bytes.get(taken..).unwrap_or_default(), more) {
+            let chunk = bytes.get(taken..taken + length).unwrap_or_default();
+            push(parts, self.part(&mut self.worker(), chunk)?);
+            taken += length;
+        }
+        Ok(taken)
+    }
+}
+
+/// Whether a file of this size that changed is worth a second reading: one that is larger changes all the time, most
+/// likely, and would take the run's time twice.
+pub(super) fn is_worth_it(size: u64) -> bool {
+    size <= REREAD_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_has_its_turn_once_in_a_round() {
+        let paths: Vec<TreePath> =
+            (0..2_000).map(|n| TreePath::new(format!("folder/{n}").as_bytes()).unwrap()).collect();
+        for (percent, runs) in [(1.0, 100), (5.0, 20), (100.0, 1), (0.5, 200)] {
+            let turns = |path| (7..7 + runs).filter(|run| Share::of(*run, percent).holds(path)).count();
+            assert!(paths.iter().all(|path| turns(path) == 1), "{percent} %");
+        }
+        let count = paths.iter().filter(|path| Share::of(3, 1.0).holds(path)).count();
+        assert!((5..50).contains(&count), "{count} of 2000 is about 1 %");
+        assert!(!paths.iter().any(|path| Share::of(3, 0.0).holds(path)));
+    }
+}
