@@ -20,6 +20,7 @@ use source::directory::Reader;
 use world::Step;
 
 use super::feed::Skips;
+use super::map::MapReport;
 use super::work::Workshop;
 use crate::basis::{Recorder, Seen};
 use crate::error::{Error, Problem};
@@ -76,6 +77,8 @@ pub(super) struct Collected {
     pub(super) skips: Skips,
     pub(super) paths: Vec<PathBuf>,
     pub(super) recorder: Option<Recorder>,
+    pub(super) read_bytes: u64,
+    pub(super) map: Option<MapReport>,
 }
 
 /// Takes all units, then finishes the tree.
@@ -303,6 +306,8 @@ impl Collector<'_, '_, '_> {
             skips: Skips::default(),
             paths: Vec::new(),
             recorder: self.recorder,
+            read_bytes: 0,
+            map: None,
         })
     }
 }

@@ -16,7 +16,7 @@ use source::stream::Stream;
 use world::World;
 
 use super::collect::{Done, FileEnd, Unit, is_flat};
-use super::work::{Ends, Pending, Place, Row, Ticket, Workshop, lock, read_segment};
+use super::work::{Ends, Pending, Place, Row, Ticket, Workshop, lock};
 use super::{LeftOut, Preview};
 use crate::basis::{Basis, Places};
 use crate::budget::{BATCH_BYTES, BATCH_FILES, ENTRY_BYTES, READY_ENTRIES, SEGMENT_BYTES, SPARSE_BYTES_MIN};
@@ -112,11 +112,11 @@ impl Skips {
 
 /// Hands out units.
 pub(super) struct Feed<'f, 'scope, 'w, 'r> {
-    shop: &'scope Workshop<'w, 'r>,
-    scope: &'f Scope<'scope>,
+    pub(super) shop: &'scope Workshop<'w, 'r>,
+    pub(super) scope: &'f Scope<'scope>,
     results: Sender<(u64, usize, Unit)>,
     basis: Option<Basis>,
-    rooted: bool,
+    pub(super) rooted: bool,
     skips: &'f Mutex<Skips>,
     number: u64,
     batch: Vec<Pending>,
@@ -191,10 +191,16 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             self.ready(Done::Link { path: found.path, meta: found.meta });
             return Ok(());
         }
-        if let Some((entry, packs)) = self.unchanged(&found)? {
+        // A map says what changed, whatever the times say.
+        if self.shop.map.is_none()
+            && let Some((entry, packs)) = self.unchanged(&found)?
+        {
             let identity = self.shop.seen(&found).map(|seen| seen.with_packs(packs));
             self.ready(Done::Entry { entry: Box::new(entry), identity, changed: false, lacks: None });
             return Ok(());
+        }
+        if found.image && found.meta.size > INLINE_BYTES_MAX as u64 {
+            return self.image(&found);
         }
         if found.meta.size > SEGMENT_BYTES as u64 || (found.sparse && found.meta.size > SPARSE_BYTES_MIN) {
             self.large(&found)
@@ -278,7 +284,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         }
     }
 
-    fn ticket(&mut self, bytes: usize) -> Ticket {
+    pub(super) fn ticket(&mut self, bytes: usize) -> Ticket {
         let bytes = self.shop.budget.take(bytes);
         let number = self.number;
         self.number += 1;
@@ -289,22 +295,26 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         self.ticket(SEGMENT_BYTES.saturating_add(self.shop.headroom()))
     }
 
-    fn large(&mut self, found: &Found) {
+    /// Opens a file that is handed out in parts, behind all that was found before it; what cannot be opened is named.
+    pub(super) fn begin_large(&mut self, found: &Found) -> Option<(Arc<Reader>, Box<FileEnd>)> {
         self.flush_batch();
         let reader = match found.open() {
             Ok(reader) => Arc::new(reader),
-            Err(error) => return self.ready(Done::Problem(Problem::new(&found.path, error))),
+            Err(error) => {
+                self.ready(Done::Problem(Problem::new(&found.path, error)));
+                return None;
+            }
         };
         let mut meta = found.meta.clone();
         let lacks = reader.add_attributes(&mut meta).map(|error| Problem::new(&found.path, error));
-        let identity = self.shop.seen(found);
-        let mut end = Some(Box::new(FileEnd {
-            path: found.path.clone(),
-            meta,
-            identity,
-            reader: Some(reader.clone()),
-            lacks,
-        }));
+        let (path, identity) = (found.path.clone(), self.shop.seen(found));
+        let end = FileEnd { path, meta, identity, reader: Some(reader.clone()), lacks };
+        Some((reader, Box::new(end)))
+    }
+
+    fn large(&mut self, found: &Found) {
+        let Some((reader, end)) = self.begin_large(found) else { return };
+        let mut end = Some(end);
         let stretches = if found.sparse { reader.stretches() } else { Vec::new() };
         let whole = Stretch { offset: 0, length: found.meta.size, hole: false };
         let last = stretches.len().saturating_sub(1);
@@ -345,7 +355,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             let ticket = self.segment_ticket();
             let (shop, row, reader, path) = (self.shop, row.clone(), reader.clone(), path.clone());
             self.scope.spawn(move |scope| {
-                let filled = read_segment(&reader, &path, place, shop.headroom(), shop.buffer());
+                let filled = shop.read_segment(&reader, &path, place);
                 shop.segment(row, index, filled, (ends, ticket), scope);
             });
         }
@@ -393,6 +403,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         let headroom = self.shop.headroom();
         buffer.resize(headroom.saturating_add(SEGMENT_BYTES), 0);
         let read = stream.read(buffer.get_mut(headroom..).unwrap_or_default())?;
+        self.shop.count_read(read);
         buffer.truncate(headroom.saturating_add(read));
         Ok(buffer)
     }
