@@ -26,6 +26,8 @@ const NO_KEY: &str = "name the key file of this repository with --key-file, or i
                       --passphrase; a new key would not open it";
 const AGAIN: &str = "run the same command again: what a backup has stored is found and used; a restore goes on \
                      with --resume, or begins anew with --existing replace";
+const MAP: &str = "a line of a map is OFFSET LENGTH in bytes, as `65536 4096` or `0x10000 0x1000`; without --map everything is \
+                   read and compared";
 const ADMINISTRATOR: &str = "run it with the administrator's key file: --key-file FILE";
 const NEWER: &str = "use the version of seawall that wrote it, or a later one";
 
@@ -90,6 +92,10 @@ fn of_engine(error: &engine::Error, flags: &str) -> Option<String> {
         E::Tree(_) => Some(format!("`seawall points{flags}` lists what else could be restored")),
         E::NoPath(_) => Some(format!("`seawall ls POINT{flags}` lists what it holds")),
         E::Stopped => Some(AGAIN.to_owned()),
+        E::Map { .. } => Some(MAP.to_owned()),
+        E::MapBasis(_) => Some(format!(
+            "`seawall points{flags}` lists all points. Back it up once without --map: the next map can be relative to that point"
+        )),
         E::Refused(_) | E::Request(_) | E::Output(..) => None,
     }
 }
@@ -101,6 +107,7 @@ fn of_source(error: &source::Error) -> Option<String> {
             "name an empty directory, or let what is restored take the place of what is there: --existing replace"
         }
         E::NoRoots => "name what to keep: `seawall backup PATH`",
+        E::NotAnImage { .. } => "leave --image away to keep directories and special files",
         E::Root { .. } => "correct the path, or run as a user who may read it",
         E::Target { .. } => "name a directory that is there or can be made, and that you may write into",
         E::System { why, .. } if is_full(why) => {

@@ -8,6 +8,8 @@
 mod again;
 mod collect;
 mod feed;
+mod image;
+mod map;
 mod work;
 
 use std::collections::BTreeSet;
@@ -24,9 +26,16 @@ use source::directory::{Selection, Skipped};
 use source::stream::Stream;
 use world::Step;
 
+pub use map::{Map, MapReport, Ranges};
+
 use crate::basis::{Basis, Places};
 use crate::budget::LEFT_OUT_NAMED_MAX;
 use crate::error::{Error, Problem};
+use image::Mapped;
+
+/// What is said where a map was given and everything was read all the same.
+const MAP_UNUSED: &str =
+    "the point that the map is relative to cannot be built on any more, so everything was read";
 
 /// What is to be kept.
 pub enum What {
@@ -46,6 +55,8 @@ pub struct Request {
     pub what: What,
     /// What it is compared with; `None` is incremental where a point exists, else full.
     pub kind: Option<PointKind>,
+    /// What changed since a point, where one image is to be kept and somebody knows.
+    pub map: Option<Map>,
     /// Labels.
     pub tags: Vec<(String, String)>,
     /// zstd level.
@@ -83,6 +94,10 @@ pub struct Report {
     pub skipped: Vec<TreePath>,
     /// Names left out as the request asked.
     pub left_out: LeftOut,
+    /// Bytes of content that were read.
+    pub read_bytes: u64,
+    /// What came of the map, if there was one and it was used.
+    pub map: Option<MapReport>,
     /// Things that a person should hear.
     pub notices: Vec<String>,
 }
@@ -121,6 +136,7 @@ pub fn backup(repo: &Repo, request: Request) -> Result<Report, Error> {
     let begun = repo.world().monotonic();
     repo.may_add(&request.source)?;
     let basis = choose_basis(repo, &request);
+    check_map(repo, &request, basis)?;
     let kind = request.kind.unwrap_or(if basis.is_some() { PointKind::Incremental } else { PointKind::Full });
     let damaged = known_damage(repo, &request.source);
     // What is known to be damaged somewhere is not relied on: all of it is read back, or stored again.
@@ -132,7 +148,7 @@ pub fn backup(repo: &Repo, request: Request) -> Result<Report, Error> {
     let rooted = !roots.is_empty();
     let writer = Writer::open(repo, roots, style)?;
     let basis = basis.filter(|basis| !rooted || writer.accepted().contains(basis));
-    let run = Run { repo, request, writer, kind, basis, rooted, damaged, begun };
+    let run = Run { repo, request, writer, kind, basis, rooted, damaged, map_unused: false, begun };
     run.go()
 }
 
@@ -145,6 +161,15 @@ pub fn preview(repo: &Repo, request: &Request) -> Result<Preview, Error> {
     let basis = choose_basis(repo, request);
     let remembered = basis.and_then(|basis| feed::remembered(&places, request.kind, basis));
     feed::preview(selection, remembered, repo.world())
+}
+
+/// What the point says of a map that was wrong.
+fn wrong_map(at: u64) -> Problem {
+    let what = format!(
+        "the map of changed ranges left out a block at {at} that had changed; everything was read, so this point is whole, \
+         but points made with such maps before may hold old blocks"
+    );
+    Problem::new(&TreePath::root(), what)
 }
 
 /// A sentence about points that were found damaged since the last full point of this source, if there are some. A full
@@ -176,6 +201,9 @@ fn choose_basis(repo: &Repo, request: &Request) -> Option<PointId> {
         let place = if request.kind == Some(PointKind::Differential) { places.full } else { places.last };
         return Basis::point_in(&place).filter(|_| request.kind != Some(PointKind::Full));
     }
+    if let Some(since) = request.map.as_ref().and_then(|map| map.since) {
+        return Some(since);
+    }
     let fold = repo.fold();
     let live = fold.live(Some(&request.source));
     let fits = |kind: PointKind| request.kind != Some(PointKind::Differential) || kind == PointKind::Full;
@@ -185,6 +213,22 @@ fn choose_basis(repo: &Repo, request: &Request) -> Option<PointId> {
         _ => fold.newest(Some(&request.source), i64::MAX),
     };
     newest.map(|p| p.point.id)
+}
+
+/// Refuses a map that nothing is known to be relative to.
+fn check_map(repo: &Repo, request: &Request, basis: Option<PointId>) -> Result<(), Error> {
+    let Some(map) = &request.map else { return Ok(()) };
+    repo.must_read()?;
+    if !matches!(request.kind, None | Some(PointKind::Incremental)) {
+        let why = "a map says what changed since a point, so it goes with an incremental backup only";
+        return Err(Error::Request(why.into()));
+    }
+    let fold = repo.fold();
+    let is_there = |id: &PointId| fold.live(Some(&request.source)).iter().any(|p| p.point.id == *id);
+    match basis.filter(is_there) {
+        Some(_) => Ok(()),
+        None => Err(image::no_point(&map.since.map_or_else(|| "yet".to_owned(), |since| since.to_string()))),
+    }
 }
 
 struct Run<'r> {
@@ -197,6 +241,8 @@ struct Run<'r> {
     rooted: bool,
     /// Why this point is a full one though another kind was asked for or usual.
     damaged: Option<String>,
+    /// Whether there was a map, and no basis that could be used with it.
+    map_unused: bool,
     begun: Duration,
 }
 
@@ -225,7 +271,8 @@ impl Run<'_> {
         let sizes = Sizes { bytes_new, bytes_stored, ..collected.sizes };
         let lost = |what: &String| format!("chunk index: {what}; what it lists is stored again");
         let lost_index: Vec<String> = self.writer.lost_index().iter().map(lost).collect();
-        let notices = self.damaged.take().into_iter().chain(lost_index).collect();
+        let unused = (self.map_unused && self.damaged.is_none()).then(|| MAP_UNUSED.to_owned());
+        let notices = self.damaged.take().into_iter().chain(unused).chain(lost_index).collect();
         self.writer.commit(record)?;
         let places = Places::of(self.repo.state(), &self.request.source);
         let names = match self.kind {
@@ -247,6 +294,8 @@ impl Run<'_> {
             betrayed: collected.betrayed,
             skipped: collected.skips.others,
             left_out: collected.skips.asked_for,
+            read_bytes: collected.read_bytes,
+            map: collected.map,
             notices,
         })
     }
@@ -268,15 +317,22 @@ impl Run<'_> {
         let remembered = self.basis.and_then(|basis| feed::remembered(&places, Some(self.kind), basis));
         let run = Basis::run_in(&places.last).unwrap_or(0).wrapping_add(1);
         let recorder = source.start().map(|_| crate::basis::Recorder::start(&places.last, point, run));
-        let remembered = remembered.map(|basis| (basis, self.rooted));
+        let basis = remembered.map(|basis| (basis, self.rooted));
+        let map = self.request.map.take();
+        self.map_unused = map.is_some() && self.basis.is_none();
+        let map = map.zip(self.basis).map(|(map, since)| Mapped::open(self.repo, map, since)).transpose()?;
+        let past = work::Past { basis, recorder, map };
         let share = again::Share::of(run, self.request.read_again);
         let reading = work::Reading { cores: self.request.cores.max(1), share };
-        work::run(self.repo, &self.writer, &cutter, source, remembered, recorder, reading)
+        work::run(self.repo, &self.writer, &cutter, source, past, reading)
     }
 
     fn record(&self, id: PointId, as_of: i64, collected: &collect::Collected) -> Point {
         let (bytes_new, bytes_stored) = self.writer.counted();
-        let shown = collected.problems.iter().take(Point::PROBLEMS_MAX);
+        // That a map was wrong is noted too: points made with maps before are to be doubted.
+        let wrong = collected.map.and_then(|map| map.wrong_at).map(wrong_map);
+        let problems: Vec<&Problem> = wrong.iter().chain(&collected.problems).collect();
+        let shown = problems.iter().take(Point::PROBLEMS_MAX);
         Point {
             id,
             source: self.request.source.clone(),
@@ -289,7 +345,7 @@ impl Run<'_> {
             paths: collected.paths.iter().map(|p| p.as_os_str().as_bytes().to_vec().into()).collect(),
             root: collected.root,
             sizes: Sizes { bytes_new, bytes_stored, ..collected.sizes },
-            problems: collected.problems.len() as u64,
+            problems: problems.len() as u64,
             problem_list: shown.map(|p| (p.path.as_bytes().to_vec().into(), p.what.clone())).collect(),
             tags: self.request.tags.clone(),
             cutter: self.repo.genesis().chunks.generation,

@@ -18,6 +18,10 @@ const MAGIC: &[u8; 16] = b"seawall basis 4\n";
 /// Longest record; an entry is at most a node long.
 const RECORD_BYTES_MAX: u32 = 1 << 20;
 
+/// Bits of what is remembered of a file.
+const SETTLED: u8 = 1;
+const IMAGE: u8 = 2;
+
 /// A file in more packs is read again each time: 32 TiB of new data.
 const PACKS_MAX: u32 = 1 << 20;
 
@@ -27,6 +31,8 @@ pub(crate) struct Seen {
     inode: u64,
     ctime: FileTime,
     settled: bool,
+    /// Whether its content was cut as that of an image.
+    image: bool,
     /// All packs that the content lies in, where the entry itself does not name them.
     packs: Vec<PackId>,
 }
@@ -38,6 +44,7 @@ impl Seen {
             inode: found.identity.inode,
             ctime: found.identity.ctime,
             settled: found.settled(scan_start),
+            image: found.image,
             packs: Vec::new(),
         }
     }
@@ -93,6 +100,7 @@ impl Basis {
             let (was, is) = (&old.entry.meta, &found.meta);
             old.entry.path == found.path
                 && old.seen.settled
+                && (old.seen.image || !found.image)
                 && (was.kind, was.size, was.mtime) == (is.kind, is.size, is.mtime)
                 && (old.seen.inode, old.seen.ctime) == (found.identity.inode, found.identity.ctime)
                 && is.kind == Kind::File
@@ -134,7 +142,8 @@ impl Basis {
             seen: Seen {
                 inode: u64::from_le_bytes(*inode),
                 ctime: FileTime { seconds: i64::from_le_bytes(*seconds), nanos: u32::from_le_bytes(*nanos) },
-                settled: *settled == [1],
+                settled: settled[0] & SETTLED != 0,
+                image: settled[0] & IMAGE != 0,
                 packs: packs.as_chunks::<32>().0.iter().map(|id| PackId(*id)).collect(),
             },
         })
@@ -208,7 +217,7 @@ impl Recorder {
             &seen.inode.to_le_bytes(),
             &seen.ctime.seconds.to_le_bytes(),
             &seen.ctime.nanos.to_le_bytes(),
-            &[u8::from(seen.settled)],
+            &[(u8::from(seen.settled) * SETTLED) | (u8::from(seen.image) * IMAGE)],
             &count.to_le_bytes(),
             &bytes,
             &packs,

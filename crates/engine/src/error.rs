@@ -27,6 +27,17 @@ pub enum Error {
     /// Somebody asked for an end.
     #[error("interrupted")]
     Stopped,
+    /// A line of a map of changed ranges.
+    #[error("line {line} of the map: {why}")]
+    Map {
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is no image that a map of changed ranges could be relative to.
+    #[error("the map of changed ranges is of no use: {0}")]
+    MapBasis(String),
     /// Nothing under this path.
     #[error("the point holds nothing at {0}")]
     NoPath(String),
@@ -39,7 +50,7 @@ impl Remedied for Error {
             Error::Source(error) => error.remedy(),
             Error::Tree(_) => Remedy::Repair,
             Error::Refused(_) | Error::Output(..) | Error::Stopped => Remedy::Stop,
-            Error::Request(_) | Error::NoPath(_) => Remedy::Correct,
+            Error::Request(_) | Error::NoPath(_) | Error::Map { .. } | Error::MapBasis(_) => Remedy::Correct,
         }
     }
 }

@@ -18,7 +18,7 @@ use format::path::TreePath;
 use format::tree::{Content, Entry, Walk, content_parts};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use repo::{PointRecord, Reader, Repo};
-use source::directory::{Excludes, Existing, FLAGS, Item, Ownership, Selection, Target, scan};
+use source::directory::{Excludes, Existing, FLAGS, Images, Item, Ownership, Selection, Target, scan};
 use world::{Remedied, Remedy, Step};
 
 pub use plan::{Plan, plan};
@@ -387,8 +387,13 @@ impl Run<'_, '_> {
 /// Names below the target that the point does not hold, in path order; both are walked in that order side by side.
 fn others(reader: &Reader<'_>, request: &Request) -> Result<Vec<TreePath>, Error> {
     let roots = vec![request.into.clone()];
-    let selection =
-        Selection { roots, excludes: Excludes::default(), one_file_system: false, never: Vec::new() };
+    let selection = Selection {
+        roots,
+        excludes: Excludes::default(),
+        one_file_system: false,
+        never: Vec::new(),
+        images: Images::Devices,
+    };
     let mut walk = Walk::new(Nodes(reader), request.point.point.root);
     let mut next = walk.next().transpose()?;
     let mut others = Vec::new();

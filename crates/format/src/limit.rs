@@ -3,6 +3,9 @@
 /// Raw bytes of a chunk or a frame: what a reader must hold to give one byte back; compression gains little above.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 
+/// Raw bytes of a frame of an image that is written: its blocks die one by one, and what is left of a frame is read whole.
+pub const IMAGE_FRAME_BYTES_MAX: usize = 256 << 10;
+
 /// Bytes of a pack that is read: bounds what a hostile directory can make a reader fetch.
 pub const PACK_BYTES_MAX: u64 = 256 << 20;
 

@@ -14,7 +14,7 @@ use format::entry::Brought;
 use format::fact::{Fact, Point, Substitute};
 use format::id::{ChunkId, Hash, PackId, PointId, RunId, SessionId, WriterId};
 use format::key::Generation;
-use format::limit::{FRAME_BYTES_MAX, PACK_BYTES_TARGET};
+use format::limit::{FRAME_BYTES_MAX, IMAGE_FRAME_BYTES_MAX, PACK_BYTES_TARGET};
 use format::pack::{ContentKind, FinishedPack, Limits, PackBuilder, Workbench, chunk_id};
 use format::reference::{FrameSet, Reference};
 use format::run::RUN_ROWS_MAX;
@@ -146,7 +146,12 @@ impl<'r> Writer<'r> {
 
     /// A worker with a pack of its own.
     pub fn worker(&self, kind: ContentKind) -> Worker<'_, 'r> {
-        Worker { writer: self, kind, bench: self.bench(), pack: None }
+        Worker { writer: self, kind, frame_bytes: FRAME_BYTES_MAX, bench: self.bench(), pack: None }
+    }
+
+    /// A worker for blocks of images: of neighbouring blocks some change and some stay, so its frames are short.
+    pub fn image_worker(&self) -> Worker<'_, 'r> {
+        Worker { frame_bytes: IMAGE_FRAME_BYTES_MAX, ..self.worker(ContentKind::Data) }
     }
 
     fn bench(&self) -> Workbench {
@@ -357,6 +362,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Worker<'w, 'r> {
     writer: &'w Writer<'r>,
     kind: ContentKind,
+    frame_bytes: usize,
     bench: Workbench,
     pack: Option<PackBuilder>,
 }
@@ -369,7 +375,7 @@ impl Worker<'_, '_> {
             self.finish()?;
         }
         let writer = self.writer;
-        let pack = self.pack.get_or_insert_with(|| new_pack(writer, self.kind));
+        let pack = self.pack.get_or_insert_with(|| new_pack(writer, self.kind, self.frame_bytes));
         let reference =
             pack.append(&mut self.bench, chunk, plain, refs).map_err(Error::object("a pack", "memory"))?;
         self.writer.keep(reference);
@@ -411,10 +417,10 @@ impl Nodes for Worker<'_, '_> {
     }
 }
 
-fn new_pack(writer: &Writer<'_>, kind: ContentKind) -> PackBuilder {
+fn new_pack(writer: &Writer<'_>, kind: ContentKind, frame_bytes: usize) -> PackBuilder {
     let mut chance = writer.repo.world.chance();
     let id = PackId::new(writer.id, chance.bytes());
-    let limits = Limits { frame_bytes: FRAME_BYTES_MAX, pack_bytes: PACK_BYTES_TARGET };
+    let limits = Limits { frame_bytes, pack_bytes: PACK_BYTES_TARGET };
     let place = (writer.repo.genesis.id, writer.repo.bundle.domain, writer.generation());
     PackBuilder::new(place, kind, id, limits, &mut chance)
 }

@@ -31,6 +31,12 @@ pub enum Error {
         /// What was named.
         path: String,
     },
+    /// A path that was to be kept as an image is no file and no block device.
+    #[error("keep {path} as an image: it is neither a regular file nor a block device")]
+    NotAnImage {
+        /// What was named.
+        path: String,
+    },
     /// A path that was asked for lies behind a symbolic link inside another one, where only the link is kept.
     #[error("read {path}: what was asked for behind this symbolic link is not kept, only the link is")]
     BehindLink {
@@ -154,6 +160,7 @@ impl Remedied for Error {
             Error::NoRoots
             | Error::Root { .. }
             | Error::SocketRoot { .. }
+            | Error::NotAnImage { .. }
             | Error::Glob { .. }
             | Error::ExcludeFile { .. }
             | Error::Target { .. }

@@ -153,6 +153,8 @@ fn errors_of_the_engine_and_of_what_was_typed() {
         (Error::Engine(E::Refused(format::tree::Refused::Endless)), None),
         (Error::Engine(E::Request(text("x"))), None),
         (Error::Engine(E::Output(text("x"), io::ErrorKind::Other)), None),
+        (Error::Engine(E::Map { line: 1, why: text("x") }), Some("OFFSET LENGTH")),
+        (Error::Engine(E::MapBasis(text("x"))), Some("`seawall points --repo r`")),
         (Error::Engine(E::NoPath(text("x"))), Some("`seawall ls POINT --repo r`")),
         (Error::Request(text("x")), None),
         (Error::NoHome { what: "key file", flag: "--key-file" }, Some("--key-file")),

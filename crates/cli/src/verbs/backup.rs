@@ -5,12 +5,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use clap::ValueEnum;
-use engine::backup::{LeftOut, Preview, Report, Request, What, backup, preview};
+use engine::backup::{LeftOut, Map, MapReport, Preview, Ranges, Report, Request, What, backup, preview};
 use format::fact::{PointKind, Sizes};
 use format::path::TreePath;
 use repo::Repo;
 use serde_json::{Value, json};
-use source::directory::{Excludes, Marks, Selection};
+use source::directory::{Excludes, Images, Marks, Selection};
 
 use crate::context::{Context, cores, host};
 use crate::error::{Error, Outcome};
@@ -26,7 +26,7 @@ const STREAMS: [&str; 2] = ["stdin", "command"];
 /// for is never left out.
 #[derive(clap::Args)]
 pub(crate) struct Backup {
-    /// What to keep: directories and files
+    /// What to keep: directories and files; of a block device that is named, the content
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// What the point is called by [default: host:path]
@@ -57,6 +57,16 @@ pub(crate) struct Backup {
     /// Keep directories empty where another file system begins
     #[arg(long)]
     one_file_system: bool,
+    /// Cut each PATH in blocks of 64 KiB, as block devices are: a regular file that is a disk or a database
+    #[arg(long, conflicts_with_all = STREAMS)]
+    image: bool,
+    /// Read only what this file says has changed in the one PATH, an image: a range a line, OFFSET LENGTH in bytes; all
+    /// else is taken from the point before
+    #[arg(long, value_name = "FILE", conflicts_with_all = STREAMS, conflicts_with = "dry_run")]
+    map: Option<PathBuf>,
+    /// The point that --map is relative to [default: the newest of the source]
+    #[arg(long, value_name = "POINT", requires = "map")]
+    map_since: Option<String>,
     /// A label for the point
     #[arg(long, value_name = "K=V", value_parser = tag)]
     tag: Vec<(String, String)>,
@@ -133,7 +143,7 @@ fn level(typed: &str) -> Result<i32, String> {
 
 impl Backup {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
-        let (dry_run, strict) = (self.dry_run, self.strict);
+        let (dry_run, strict, map_since) = (self.dry_run, self.strict, self.map_since.clone());
         let mut request = self.request()?;
         if let What::Paths(selection) = &mut request.what {
             selection.never = context.own_folders()?;
@@ -146,6 +156,9 @@ impl Backup {
         }
         let repo = context.open_or_make()?;
         let source = request.source.clone();
+        if let (Some(map), Some(since)) = (&mut request.map, map_since) {
+            map.since = Some(repo.find_point(&since, Some(&source))?.point.id);
+        }
         context.stops_in_order();
         let report = backup(&repo, request)?;
         context.finish();
@@ -157,13 +170,19 @@ impl Backup {
     fn request(self) -> Result<Request, Error> {
         let (kind, tags, level) = (self.kind.map(Kind::meant), self.tag.clone(), self.compression);
         let (typed, read_again) = (self.source.clone(), self.read_again);
+        let map = self.map.as_deref().map(read_map).transpose()?;
         let (usual, what) = self.what()?;
+        if let (Some(_), What::Paths(selection)) = (&map, &what)
+            && selection.roots.len() != 1
+        {
+            return Err(Error::Request("a map is of one image, so name one PATH with --map".to_owned()));
+        }
         let source = typed.unwrap_or(usual);
         if source.is_empty() {
             return Err(Error::Request("a source has a name".to_owned()));
         }
         let program = concat!("seawall ", env!("CARGO_PKG_VERSION")).to_owned();
-        Ok(Request { source, what, kind, tags, level, program, cores: cores(), read_again })
+        Ok(Request { source, what, kind, map, tags, level, program, cores: cores(), read_again })
     }
 
     /// What is to be kept, and the name that its source has if none was given.
@@ -194,9 +213,17 @@ impl Backup {
         let names: Vec<String> = names.iter().map(|name| show::bytes(name.as_os_str().as_bytes())).collect();
         let excludes = Excludes::new(&self.exclude, &self.exclude_file)?.marked(marks)?;
         let one_file_system = self.one_file_system;
-        let selection = Selection { roots, excludes, one_file_system, never: Vec::new() };
+        let images = if self.image || self.map.is_some() { Images::All } else { Images::Devices };
+        let selection = Selection { roots, excludes, one_file_system, never: Vec::new(), images };
         Ok((format!("{}:{}", host(), names.join(",")), What::Paths(Box::new(selection))))
     }
+}
+
+fn read_map(path: &Path) -> Result<Map, Error> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| Error::Request(format!("read the map {}: {error}", path.display())))?;
+    let ranges = Ranges::parse(&String::from_utf8_lossy(&bytes))?;
+    Ok(Map { ranges, since: None })
 }
 
 fn named(name: &OsStr) -> String {
@@ -220,6 +247,9 @@ fn absolute(root: &Path) -> Result<PathBuf, Error> {
 fn tell(context: &Context, repo: &Repo, source: &str, report: &Report) -> Result<(), Error> {
     let out = &context.out;
     report.notices.iter().for_each(|notice| out.warning(notice));
+    if let Some(warning) = report.map.and_then(wrong_map) {
+        out.warning(warning);
+    }
     for problem in &report.problems {
         out.warning(format!("not kept: {}: {}", show::path(&problem.path), problem.what));
     }
@@ -258,6 +288,9 @@ fn tell(context: &Context, repo: &Repo, source: &str, report: &Report) -> Result
             show::size(bytes_stored),
             time::duration(seconds),
         )?;
+        if let Some(map) = report.map.filter(|map| map.wrong_at.is_none()) {
+            writeln!(out, "{}", map_line(&map, report.read_bytes))?;
+        }
         if !report.problems.is_empty() {
             writeln!(out, "{} not kept, named above", show::count(report.problems.len() as u64, "item"))?;
         }
@@ -266,6 +299,26 @@ fn tell(context: &Context, repo: &Repo, source: &str, report: &Report) -> Result
         }
         writeln!(out, "get it back: seawall restore {point} --into DIR{flags}")
     })
+}
+
+fn wrong_map(map: MapReport) -> Option<String> {
+    let at = map.wrong_at?;
+    Some(format!(
+        "the map is wrong: a block at {at} has changed since point {} and is not in it. Nothing was taken from that point: \
+         everything was read, and this point is right. Points made with maps before may hold old blocks; do not use maps from \
+         there until you know why",
+        show::short(map.since)
+    ))
+}
+
+fn map_line(map: &MapReport, read_bytes: u64) -> String {
+    format!(
+        "changed by the map since {}: {}; read {}, of it {} to check the map",
+        show::short(map.since),
+        show::size(map.changed_bytes),
+        show::size(read_bytes),
+        show::count(map.compared_blocks, "block"),
+    )
 }
 
 /// Names what options left out, for those who asked to hear more.
@@ -299,6 +352,13 @@ fn document(repo: &Repo, source: &str, report: &Report) -> Value {
         "bytes_new": report.sizes.bytes_new,
         "bytes_stored": report.sizes.bytes_stored,
         "seconds": report.time.as_secs_f64(),
+        "bytes_read": report.read_bytes,
+        "map": report.map.map(|map| json!({
+            "since": map.since.to_string(),
+            "bytes_changed": map.changed_bytes,
+            "blocks_compared": map.compared_blocks,
+            "wrong_at": map.wrong_at,
+        })),
         "problems": show::problems(&report.problems),
         "changed": show::paths(&report.changed),
         "changed_unseen": show::paths(&report.betrayed),

@@ -166,6 +166,7 @@ impl Workshop<'_, '_> {
             let want = usize::try_from(left).unwrap_or(SEGMENT_BYTES).min(SEGMENT_BYTES);
             buffer.resize(kept + want, 0);
             let read = reader.read_at(at, buffer.get_mut(kept..).unwrap_or_default())?;
+            self.count_read(read);
             match stretch {
                 Some(_) => buffer.get_mut(kept + read..).unwrap_or_default().fill(0),
                 None => buffer.truncate(kept + read),
@@ -197,7 +198,7 @@ impl Workshop<'_, '_> {
 }
 
 /// Whether a file of this size that changed is worth a second reading: one that is larger changes all the time, most
-/// likely, and would take the run's time twice.
+/// likely, and would take the run's time twice. So do images, which never are.
 pub(super) fn is_worth_it(size: u64) -> bool {
     size <= REREAD_BYTES_MAX
 }

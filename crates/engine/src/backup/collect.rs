@@ -21,6 +21,7 @@ use world::Step;
 
 use super::again::{self, Digest, Trouble};
 use super::feed::Skips;
+use super::map::MapReport;
 use super::work::Workshop;
 use crate::basis::{Recorder, Seen};
 use crate::error::{Error, Problem};
@@ -66,6 +67,7 @@ pub(super) struct FileEnd {
     pub(super) identity: Option<Seen>,
     pub(super) reader: Option<Arc<Reader>>,
     pub(super) sparse: bool,
+    pub(super) image: bool,
     pub(super) lacks: Option<Problem>,
 }
 
@@ -80,6 +82,8 @@ pub(super) struct Collected {
     pub(super) skips: Skips,
     pub(super) paths: Vec<PathBuf>,
     pub(super) recorder: Option<Recorder>,
+    pub(super) read_bytes: u64,
+    pub(super) map: Option<MapReport>,
 }
 
 /// Takes all units, then finishes the tree.
@@ -283,7 +287,7 @@ impl Collector<'_, '_, '_> {
             return Ok(false);
         }
         end.identity = None;
-        if !again::is_worth_it(self.file.size()) {
+        if end.image || !again::is_worth_it(self.file.size()) {
             return Ok(true);
         }
         let reader = reader.again(&mut end.meta)?;
@@ -347,6 +351,8 @@ impl Collector<'_, '_, '_> {
             skips: Skips::default(),
             paths: Vec::new(),
             recorder: self.recorder,
+            read_bytes: 0,
+            map: None,
         })
     }
 }

@@ -17,7 +17,7 @@ use world::World;
 
 use super::again::Share;
 use super::collect::{Done, FileEnd, Unit, is_flat};
-use super::work::{Ends, Pending, Place, Row, Ticket, Workshop, lock, read_segment};
+use super::work::{Ends, Pending, Place, Row, Ticket, Workshop, lock};
 use super::{LeftOut, Preview};
 use crate::basis::{Basis, Places};
 use crate::budget::{BATCH_BYTES, BATCH_FILES, ENTRY_BYTES, READY_ENTRIES, SEGMENT_BYTES, SPARSE_BYTES_MIN};
@@ -113,11 +113,11 @@ impl Skips {
 
 /// Hands out units.
 pub(super) struct Feed<'f, 'scope, 'w, 'r> {
-    shop: &'scope Workshop<'w, 'r>,
-    scope: &'f Scope<'scope>,
+    pub(super) shop: &'scope Workshop<'w, 'r>,
+    pub(super) scope: &'f Scope<'scope>,
     results: Sender<(u64, usize, Unit)>,
     basis: Option<Basis>,
-    rooted: bool,
+    pub(super) rooted: bool,
     skips: &'f Mutex<Skips>,
     number: u64,
     batch: Vec<Pending>,
@@ -197,26 +197,31 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             self.ready(Done::Link { path: found.path, meta: found.meta });
             return Ok(());
         }
-        if let Some((entry, packs)) = self.unchanged(&found)? {
+        // A map says what changed, whatever the times say.
+        if self.shop.map.is_none()
+            && let Some((entry, packs)) = self.unchanged(&found)?
+        {
             if self.share.holds(&found.path) {
                 self.shop.expected.note(found.path.clone(), entry.content);
-                self.read(found);
-                return Ok(());
+                return self.read(found);
             }
             let identity = self.shop.seen(&found).map(|seen| seen.with_packs(packs));
             self.ready(Done::Entry { entry: Box::new(entry), identity, changed: false, lacks: None });
             return Ok(());
         }
-        self.read(found);
-        Ok(())
+        self.read(found)
     }
 
-    fn read(&mut self, found: Found) {
+    fn read(&mut self, found: Found) -> Result<(), Error> {
+        if found.image && found.meta.size > INLINE_BYTES_MAX as u64 {
+            return self.image(&found);
+        }
         if found.meta.size > SEGMENT_BYTES as u64 || (found.sparse && found.meta.size > SPARSE_BYTES_MIN) {
             self.large(&found)
         } else {
             self.small(found)
         }
+        Ok(())
     }
 
     /// A single file is kept in an otherwise empty folder, so that restoring it gives a file with its name.
@@ -293,7 +298,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         }
     }
 
-    fn ticket(&mut self, bytes: usize) -> Ticket {
+    pub(super) fn ticket(&mut self, bytes: usize) -> Ticket {
         let bytes = self.shop.budget.take(bytes);
         let number = self.number;
         self.number += 1;
@@ -304,23 +309,27 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         self.ticket(SEGMENT_BYTES.saturating_add(self.shop.headroom()))
     }
 
-    fn large(&mut self, found: &Found) {
+    /// Opens a file that is handed out in parts, behind all that was found before it; what cannot be opened is named.
+    pub(super) fn begin_large(&mut self, found: &Found) -> Option<(Arc<Reader>, Box<FileEnd>)> {
         self.flush_batch();
         let reader = match found.open() {
             Ok(reader) => Arc::new(reader),
-            Err(error) => return self.ready(Done::Problem(Problem::new(&found.path, error))),
+            Err(error) => {
+                self.ready(Done::Problem(Problem::new(&found.path, error)));
+                return None;
+            }
         };
         let mut meta = found.meta.clone();
         let lacks = reader.add_attributes(&mut meta).map(|error| Problem::new(&found.path, error));
-        let identity = self.shop.seen(found);
-        let mut end = Some(Box::new(FileEnd {
-            path: found.path.clone(),
-            meta,
-            identity,
-            reader: Some(reader.clone()),
-            sparse: found.sparse,
-            lacks,
-        }));
+        let (path, identity) = (found.path.clone(), self.shop.seen(found));
+        let (sparse, image) = (found.sparse, found.image);
+        let end = FileEnd { path, meta, identity, reader: Some(reader.clone()), sparse, image, lacks };
+        Some((reader, Box::new(end)))
+    }
+
+    fn large(&mut self, found: &Found) {
+        let Some((reader, end)) = self.begin_large(found) else { return };
+        let mut end = Some(end);
         let stretches = if found.sparse { reader.stretches() } else { Vec::new() };
         let whole = Stretch { offset: 0, length: found.meta.size, hole: false };
         let last = stretches.len().saturating_sub(1);
@@ -361,7 +370,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
             let ticket = self.segment_ticket();
             let (shop, row, reader, path) = (self.shop, row.clone(), reader.clone(), path.clone());
             self.scope.spawn(move |scope| {
-                let filled = read_segment(&reader, &path, place, shop.headroom(), shop.buffer());
+                let filled = shop.read_segment(&reader, &path, place);
                 shop.segment(row, index, filled, (ends, ticket), scope);
             });
         }
@@ -392,7 +401,15 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
                     });
                     return Ok(());
                 }
-                let end = FileEnd { path, meta, identity: None, reader: None, sparse: false, lacks: None };
+                let end = FileEnd {
+                    path,
+                    meta,
+                    identity: None,
+                    reader: None,
+                    sparse: false,
+                    image: false,
+                    lacks: None,
+                };
                 self.hand_on(row, index, current, Some(Box::new(end)));
                 return Ok(());
             }
@@ -409,6 +426,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         let headroom = self.shop.headroom();
         buffer.resize(headroom.saturating_add(SEGMENT_BYTES), 0);
         let read = stream.read(buffer.get_mut(headroom..).unwrap_or_default())?;
+        self.shop.count_read(read);
         buffer.truncate(headroom.saturating_add(read));
         Ok(buffer)
     }

@@ -5,7 +5,7 @@
 //! a second piece of work that names and stores them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -23,6 +23,8 @@ use world::{Remedied, Remedy, World};
 use super::again::{Expected, Share, Trouble};
 use super::collect::{self, Collected, Done, FileEnd, Unit};
 use super::feed::{Feed, Source};
+use super::image::Mapped;
+use super::map::MapReport;
 use crate::basis::{Basis, Recorder, Seen};
 use crate::budget::{Budget, SEGMENT_BYTES, ZEROS_BYTES_MIN, work_bytes};
 use crate::error::{Error, Problem};
@@ -35,17 +37,26 @@ pub(super) struct Reading {
     pub(super) share: Share,
 }
 
+/// What is known of earlier points.
+pub(super) struct Past<'r> {
+    /// What is remembered of the basis, and whether it is a root of the session.
+    pub(super) basis: Option<(Basis, bool)>,
+    /// What is to be remembered of this point.
+    pub(super) recorder: Option<Recorder>,
+    /// What changed in an image since then.
+    pub(super) map: Option<Mapped<'r>>,
+}
+
 /// Runs the whole pipeline: this thread walks, a pool of `cores` works, one thread collects.
 pub(super) fn run<'r>(
     repo: &'r Repo,
     writer: &Writer<'r>,
     cutter: &Cutter,
     source: Source,
-    basis: Option<(Basis, bool)>,
-    recorder: Option<Recorder>,
+    past: Past<'r>,
     reading: Reading,
 ) -> Result<Collected, Error> {
-    let Reading { cores, share } = reading;
+    let (Past { basis, recorder, map }, Reading { cores, share }) = (past, reading);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(cores)
         .thread_name(|n| format!("seawall-work-{n}"))
@@ -62,6 +73,10 @@ pub(super) fn run<'r>(
         cutter,
         budget: Budget::new(work_bytes(cores)),
         workers: (0..cores).map(|_| Mutex::new(writer.worker(ContentKind::Data))).collect(),
+        image_workers: (0..cores).map(|_| Mutex::new(writer.image_worker())).collect(),
+        map,
+        told: Mutex::default(),
+        read_bytes: AtomicU64::new(0),
         buffers: Mutex::default(),
         known,
         failure: Mutex::default(),
@@ -85,9 +100,9 @@ pub(super) fn run<'r>(
         return Err(Error::Stopped);
     }
     let mut collected = collected?;
-    for worker in &shop.workers {
-        lock(worker).finish()?;
-    }
+    shop.finish_data()?;
+    collected.read_bytes = shop.read_bytes.load(Ordering::Relaxed);
+    collected.map = *lock(&shop.told);
     collected.paths = paths;
     collected.skips = skips.into_inner().expect("no holder of this lock panics");
     Ok(collected)
@@ -107,6 +122,12 @@ pub(super) struct Workshop<'w, 'r> {
     pub(super) cutter: &'w Cutter,
     pub(super) budget: Budget,
     workers: Vec<Mutex<Worker<'w, 'r>>>,
+    image_workers: Vec<Mutex<Worker<'w, 'r>>>,
+    /// What changed in an image, as somebody else knows.
+    pub(super) map: Option<Mapped<'r>>,
+    /// What came of the map.
+    pub(super) told: Mutex<Option<MapReport>>,
+    read_bytes: AtomicU64,
     buffers: Mutex<Vec<Vec<u8>>>,
     known: Belief<'r>,
     failure: Mutex<Option<Error>>,
@@ -200,7 +221,10 @@ impl<'w, 'r> Workshop<'w, 'r> {
             buffer.clear();
             // Files that the system makes up are longer than it says.
             let content = match reader.read_all_small(SEGMENT_BYTES, buffer)? {
-                true => None,
+                true => {
+                    self.count_read(buffer.len());
+                    None
+                }
                 false => Some(self.read_through(&reader, false)?),
             };
             let changed = reader.changed()?;
@@ -281,13 +305,22 @@ impl<'w, 'r> Workshop<'w, 'r> {
     }
 
     pub(super) fn worker(&self) -> MutexGuard<'_, Worker<'w, 'r>> {
-        let index = rayon::current_thread_index().unwrap_or(0);
-        lock(self.workers.get(index).or(self.workers.first()).expect("there is at least one worker"))
+        own(&self.workers)
+    }
+
+    /// The worker of this thread for blocks of images.
+    pub(super) fn image_worker(&self) -> MutexGuard<'_, Worker<'w, 'r>> {
+        own(&self.image_workers)
+    }
+
+    /// Notes that content was read.
+    pub(super) fn count_read(&self, bytes: usize) {
+        self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Finishes all packs of data.
     pub(super) fn finish_data(&self) -> Result<(), Error> {
-        for worker in &self.workers {
+        for worker in self.workers.iter().chain(&self.image_workers) {
             lock(worker).finish()?;
         }
         Ok(())
@@ -458,27 +491,31 @@ struct Piece {
     ticket: Ticket,
 }
 
-/// Reads one segment of a file into a buffer behind the headroom.
-pub(super) fn read_segment(
-    reader: &Reader,
-    path: &TreePath,
-    place: Place,
-    headroom: usize,
-    mut buffer: Vec<u8>,
-) -> Result<Vec<u8>, Problem> {
-    buffer.resize(headroom.saturating_add(place.length), 0);
-    let room = buffer.get_mut(headroom..).unwrap_or_default();
-    match reader.read_at(place.offset, room) {
-        Ok(read) if place.exact => {
-            room.get_mut(read..).unwrap_or_default().fill(0);
-            Ok(buffer)
+impl Workshop<'_, '_> {
+    /// Reads one segment of a file into a buffer behind the headroom.
+    pub(super) fn read_segment(
+        &self,
+        reader: &Reader,
+        path: &TreePath,
+        place: Place,
+    ) -> Result<Vec<u8>, Problem> {
+        let (headroom, mut buffer) = (self.headroom(), self.buffer());
+        buffer.resize(headroom.saturating_add(place.length), 0);
+        let room = buffer.get_mut(headroom..).unwrap_or_default();
+        let read = reader.read_at(place.offset, room).map_err(|error| Problem::new(path, error))?;
+        self.count_read(read);
+        match place.exact {
+            true => room.get_mut(read..).unwrap_or_default().fill(0),
+            false => buffer.truncate(headroom.saturating_add(read)),
         }
-        Ok(read) => {
-            buffer.truncate(headroom.saturating_add(read));
-            Ok(buffer)
-        }
-        Err(error) => Err(Problem::new(path, error)),
+        Ok(buffer)
     }
+}
+
+/// What belongs to this thread of the pool.
+fn own<T>(each: &[Mutex<T>]) -> MutexGuard<'_, T> {
+    let index = rayon::current_thread_index().unwrap_or(0);
+    lock(each.get(index).or(each.first()).expect("there is at least one worker"))
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -26,7 +26,7 @@ pub(super) const OPEN_MAX: usize = 128;
 pub(super) struct Scope {
     /// Where on this machine the root of the point lies.
     pub(super) base: PathBuf,
-    /// The name below `base` when the root of the point is no directory.
+    /// The name below `base` when the root of the point is no directory; whatever it is called in the point.
     pub(super) root_name: Option<Box<[u8]>>,
     window: Mutex<VecDeque<Weak<Folder>>>,
 }
@@ -48,8 +48,7 @@ impl Scope {
 
     /// `path` as a person finds it on this machine.
     pub(super) fn shown(&self, path: &TreePath) -> String {
-        let below =
-            if path.is_root() { self.root_name.as_deref().unwrap_or_default() } else { path.as_bytes() };
+        let below = self.root_name.as_deref().unwrap_or(path.as_bytes());
         let mut shown = self.base.as_os_str().as_bytes().to_vec();
         if !below.is_empty() && shown.last() != Some(&b'/') {
             shown.push(b'/');

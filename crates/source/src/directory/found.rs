@@ -11,6 +11,7 @@ use rustix::fs::{OFlags, SeekFrom, seek};
 use rustix::io::{Errno, pread};
 
 use super::folder::{Folder, Scope, open_quietly};
+use super::image::{self, Disk};
 use super::status::Status;
 use super::xattrs::Holder;
 use crate::error::Error;
@@ -37,7 +38,11 @@ pub struct Found {
     pub identity: Identity,
     /// Whether there may be holes in its content.
     pub sparse: bool,
+    /// Whether its content is a disk, which changes block by block.
+    pub image: bool,
     pub(super) folder: Arc<Folder>,
+    /// The device that it is; `None` for what is a regular file.
+    pub(super) disk: Option<Disk>,
 }
 
 /// A stretch of a file that its file system keeps, or a hole.
@@ -68,14 +73,18 @@ impl Found {
     /// Whether a later change must show in the times: false when the file changed so shortly before
     /// `scan_start` (or after it) that another change could have left the same times. Such a file is read
     /// again next time, whatever its times say. Holds where ctime is stamped by this machine's clock.
+    /// The content of a device changes without a trace in its times.
     pub fn settled(&self, scan_start: FileTime) -> bool {
+        if self.disk.is_some() {
+            return false;
+        }
         // A file system that keeps whole seconds (some keep even ones only) stamps all of them with one time.
         let coarse = self.meta.mtime.nanos == 0 && self.identity.ctime.nanos == 0;
         let before = nanoseconds(scan_start) - if coarse { COARSE_TICK_NS } else { TICK_NS };
         nanoseconds(self.meta.mtime) < before && nanoseconds(self.identity.ctime) < before
     }
 
-    /// Opens the content of a regular file: the same inode that was listed, or an error. A new file that was given
+    /// Opens the content of a regular file or image: the same inode that was listed, or an error. A new file that was given
     /// the number of the old one passes here, but not [`Reader::changed`].
     pub fn open(&self) -> Result<Reader, Error> {
         if self.meta.kind != Kind::File {
@@ -84,7 +93,7 @@ impl Found {
         let file = self.open_same().map_err(|errno| self.folder.scope.trouble("open", &self.path, errno))?;
         let scope = self.folder.scope.clone();
         let listed = (self.meta.size, self.meta.mtime, self.identity.ctime);
-        Ok(Reader { file, listed, path: self.path.clone(), scope })
+        Ok(Reader { file, listed, path: self.path.clone(), scope, is_disk: self.disk.is_some() })
     }
 
     /// Reads the extended attributes of what is no regular file; files have theirs from [`Reader::add_attributes`]. Adds them
@@ -96,7 +105,7 @@ impl Found {
             Ok(descriptor) => descriptor,
             Err(errno) => return Some(trouble(errno)),
         };
-        let holder = match self.path.name().or(root_name) {
+        let holder = match root_name.or(self.path.name()) {
             Some(name) => Holder::Named(descriptor.as_fd(), name),
             None => Holder::Open(descriptor.as_fd()),
         };
@@ -113,10 +122,15 @@ impl Found {
 
     fn open_same(&self) -> Result<OwnedFd, Errno> {
         let root_name = self.folder.scope.root_name.as_deref();
-        let name = self.path.name().or(root_name).ok_or(Errno::ISDIR)?;
+        let name = root_name.or(self.path.name()).ok_or(Errno::ISDIR)?;
+        if let Some(disk) = self.disk {
+            return disk.open(&self.folder, name);
+        }
         // A pipe or terminal that took the file's place must neither block nor become ours before it is
         // noticed.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        // An image may have been named by a link.
+        let nofollow = if self.image { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let flags = OFlags::RDONLY | nofollow | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = open_quietly(self.folder.descriptor()?, name, flags)?;
         let status = Status::of_open(&file)?;
         let same = status.inode() == (self.identity.device, self.identity.inode);
@@ -152,6 +166,7 @@ pub struct Reader {
     listed: (u64, FileTime, FileTime),
     path: TreePath,
     scope: Arc<Scope>,
+    is_disk: bool,
 }
 
 impl Reader {
@@ -199,12 +214,15 @@ impl Reader {
         (meta.size, meta.mtime) = (now.size(), now.mtime());
         let file = rustix::io::fcntl_dupfd_cloexec(&self.file, 0).map_err(|errno| self.trouble(errno))?;
         let listed = (now.size(), now.mtime(), now.ctime());
-        Ok(Reader { file, listed, path: self.path.clone(), scope: self.scope.clone() })
+        Ok(Reader { file, listed, is_disk: self.is_disk, path: self.path.clone(), scope: self.scope.clone() })
     }
 
     /// Whether size or times differ from what the scan saw: what was read may then be neither the old nor the
-    /// new.
+    /// new. Of a device only the size tells anything.
     pub fn changed(&self) -> Result<bool, Error> {
+        if self.is_disk {
+            return Ok(image::size(&self.file).map_err(|errno| self.trouble(errno))? != self.listed.0);
+        }
         let now = Status::of_open(&self.file).map_err(|errno| self.trouble(errno))?;
         Ok((now.size(), now.mtime(), now.ctime()) != self.listed)
     }

@@ -3,7 +3,7 @@
 //!
 //! Names stay as they were typed, made absolute; only `..` makes us ask the system where a path really leads.
 //! On the way to a root links are followed, as they were by the user who typed it; the root itself stays a
-//! link when it is one, unless it was typed with a slash at its end.
+//! link when it is one, unless it was typed with a slash at its end or leads to what is kept as an image.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,8 +11,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use format::meta::Kind;
 use rustix::fs::CWD;
 
+use super::image::{self, Images};
 use super::status::Status;
 use crate::error::{Error, printable};
 
@@ -23,6 +25,8 @@ pub(super) struct Branch {
     pub(super) whole: bool,
     /// The names below it that lead on, in path order.
     pub(super) children: BTreeMap<Box<[u8]>, Arc<Branch>>,
+    /// Whether this is a link to an image, whose content is wanted under the name of the link.
+    pub(super) leads_to_image: bool,
     slashed: bool,
 }
 
@@ -32,26 +36,29 @@ impl Branch {
         Branch { whole: true, ..Branch::default() }
     }
 
-    /// The branch of all `roots`, starting at `/`. A root that cannot be found is an error.
-    pub(super) fn of(roots: &[PathBuf]) -> Result<Branch, Error> {
+    /// The branch of all `roots`, starting at `/`. A root that cannot be found is an error, and so is one that cannot be kept
+    /// as `images` says.
+    pub(super) fn of(roots: &[PathBuf], images: Images) -> Result<Branch, Error> {
         let mut top = Branch::default();
         for root in roots {
             let place = absolute(root).map_err(|why| root_error(root, why))?;
             let slashed = root.as_os_str().as_bytes().ends_with(b"/");
             let status = Status::of(CWD, place.as_os_str().as_bytes(), slashed);
             let status = status.map_err(|errno| root_error(root, errno.into()))?;
-            status.kind().ok_or_else(|| Error::SocketRoot { path: shown(root) })?;
-            top.insert(&place, slashed);
+            let kind = status.kind().ok_or_else(|| Error::SocketRoot { path: shown(root) })?;
+            let behind = if kind == Kind::Symlink { image::behind(&place, images) } else { None };
+            image::check(root, &place, behind.unwrap_or(kind), images)?;
+            top.insert(&place, slashed, behind.is_some());
         }
         Ok(top)
     }
 
-    /// Whether a link of this name is followed where only named paths are walked.
-    pub(super) fn follows(&self) -> bool {
-        self.slashed || !self.children.is_empty()
+    /// Whether a link of this name is followed; `whole` says whether it lies in another root.
+    pub(super) fn follows(&self, whole: bool) -> bool {
+        self.leads_to_image || (!whole && (self.slashed || !self.children.is_empty()))
     }
 
-    fn insert(&mut self, place: &Path, slashed: bool) {
+    fn insert(&mut self, place: &Path, slashed: bool, leads_to_image: bool) {
         let mut branch = self;
         for component in place.components() {
             if let Component::Normal(name) = component {
@@ -61,6 +68,7 @@ impl Branch {
         }
         branch.whole = true;
         branch.slashed |= slashed;
+        branch.leads_to_image |= leads_to_image;
     }
 }
 

@@ -19,6 +19,7 @@ use super::excludes::Excludes;
 use super::folder::{Folder, Scope};
 use super::found::{Found, Identity};
 use super::ignore::Verdict;
+use super::image::{self, Disk, Images};
 use super::listing::{Buffer, Listing};
 use super::marks::Said;
 use super::roots::{Branch, root_error, shown};
@@ -43,6 +44,8 @@ pub struct Selection {
     pub one_file_system: bool,
     /// Directories that are never entered unless they are named: where the backups themselves lie.
     pub never: Vec<PathBuf>,
+    /// Which roots are kept as images. Links to these are followed, however many roots there are.
+    pub images: Images,
 }
 
 /// What a walk meets.
@@ -123,6 +126,7 @@ pub struct Scan {
     excludes: Excludes,
     one_file_system: bool,
     never: Vec<(u64, u64)>,
+    images: Images,
     start: FileTime,
     first: Option<First>,
     then: Option<Then>,
@@ -178,8 +182,8 @@ struct Frame {
 pub fn scan(selection: &Selection, world: &World) -> Result<Scan, Error> {
     let first = match selection.roots.as_slice() {
         [] => return Err(Error::NoRoots),
-        [root] => single(root)?,
-        roots => several(roots)?,
+        [root] => single(root, selection.images)?,
+        roots => several(roots, selection.images)?,
     };
     Ok(Scan {
         base: first.folder.clone(),
@@ -187,6 +191,7 @@ pub fn scan(selection: &Selection, world: &World) -> Result<Scan, Error> {
         excludes: excludes(selection, &first),
         one_file_system: selection.one_file_system,
         never: selection.never.iter().filter_map(|dir| inode_of(dir)).collect(),
+        images: selection.images,
         start: file_time(world.now_ns()),
         first: Some(first),
         then: None,
@@ -210,11 +215,12 @@ fn inode_of(dir: &Path) -> Option<(u64, u64)> {
     Status::of(CWD, dir.as_os_str().as_encoded_bytes(), true).ok().map(|status| status.inode())
 }
 
-fn single(root: &Path) -> Result<First, Error> {
+fn single(root: &Path, images: Images) -> Result<First, Error> {
     let place = root.canonicalize().map_err(|why| root_error(root, why))?;
     let status = Status::of(CWD, place.as_os_str().as_encoded_bytes(), false);
     let status = status.map_err(|errno| root_error(root, errno.into()))?;
     let kind = status.kind().ok_or_else(|| Error::SocketRoot { path: shown(root) })?;
+    image::check(root, &place, kind, images)?;
     let branch = Arc::new(Branch::whole());
     let (directory, name) = match (kind, place.parent(), place.file_name()) {
         (Kind::Directory, ..) | (_, None, _) | (_, _, None) => (place, None),
@@ -224,8 +230,8 @@ fn single(root: &Path) -> Result<First, Error> {
     Ok(First { folder, status, branch })
 }
 
-fn several(roots: &[PathBuf]) -> Result<First, Error> {
-    let branch = Arc::new(Branch::of(roots)?);
+fn several(roots: &[PathBuf], images: Images) -> Result<First, Error> {
+    let branch = Arc::new(Branch::of(roots, images)?);
     let top = || {
         let folder = open_base(PathBuf::from("/"), None)?;
         let status = Status::of_open(folder.descriptor()?)?;
@@ -268,12 +274,13 @@ impl Scan {
     /// Hands out the root of the point.
     fn begin(&mut self, first: First) -> Item {
         let (path, folder, status) = (TreePath::root(), first.folder, first.status);
+        let named = first.branch.whole;
         if status.kind() == Some(Kind::Directory) {
             let area =
                 Area { whole: first.branch.whole, branch: Some(first.branch), device: status.inode().0 };
             self.then = Some(Then::Enter(Ahead { path: path.clone(), follow: false, area }));
         }
-        self.hand_out(path, folder, &status)
+        self.hand_out(path, folder, &status, named)
     }
 
     /// Lists the directory that was handed out last. After an error halfway, what was listed is walked all
@@ -335,7 +342,7 @@ impl Scan {
             Ok(descriptor) => descriptor,
             Err(errno) => return self.give_up(errno),
         };
-        let follow = !frame.area.whole && branch.as_ref().is_some_and(|branch| branch.follows());
+        let follow = branch.as_ref().is_some_and(|branch| branch.follows(frame.area.whole));
         match Status::of(descriptor, name, follow) {
             Err(Errno::NOENT) if branch.is_none() => skipped(path, Reason::Vanished),
             Err(errno) => Item::Problem(self.problem("look at", path, errno)),
@@ -361,6 +368,7 @@ impl Scan {
     ) -> Item {
         let Some(kind) = status.kind() else { return skipped(path, Reason::Socket) };
         let leads_on = branch.as_ref().is_some_and(|branch| !branch.children.is_empty());
+        let named = branch.as_ref().is_some_and(|branch| branch.whole);
         if branch.is_none()
             && let Some(reason) = self.left_out(&path, kind, status)
         {
@@ -373,7 +381,7 @@ impl Scan {
             let error = Error::BehindLink { path: folder.scope.shown(&path) };
             self.then = Some(Then::Tell(Problem { path: path.clone(), error }));
         }
-        self.hand_out(path, folder, status)
+        self.hand_out(path, folder, status, named)
     }
 
     /// Why a name that was looked at is left out.
@@ -406,15 +414,35 @@ impl Scan {
         (whole || branch.is_some()).then_some(Area { whole, branch, device })
     }
 
-    fn hand_out(&mut self, path: TreePath, folder: Arc<Folder>, status: &Status) -> Item {
-        match self.meta(&path, &folder, status) {
-            Ok(meta) => {
+    /// `named` says whether it is a root.
+    fn hand_out(&mut self, path: TreePath, folder: Arc<Folder>, status: &Status, named: bool) -> Item {
+        let (act, made) = match status.kind() {
+            Some(Kind::BlockDevice) if named => ("open", self.disk(&path, &folder, status)),
+            _ => ("read the link", self.meta(&path, &folder, status).map(|meta| (meta, None))),
+        };
+        match made {
+            Ok((meta, disk)) => {
                 let (device, inode) = status.inode();
                 let identity = Identity { inode, ctime: status.ctime(), device, links: status.links() };
-                Item::Entry(Found { path, meta, identity, folder, sparse: status.is_sparse() })
+                let image =
+                    meta.kind == Kind::File && (disk.is_some() || (named && self.images == Images::All));
+                Item::Entry(Found { path, meta, identity, folder, sparse: status.is_sparse(), image, disk })
             }
-            Err(errno) => Item::Problem(self.problem("read the link", path, errno)),
+            Err(errno) => Item::Problem(self.problem(act, path, errno)),
         }
+    }
+
+    /// What is kept of a device as a file: its owner and permissions, and the content as its bytes.
+    fn disk(
+        &mut self,
+        path: &TreePath,
+        folder: &Arc<Folder>,
+        status: &Status,
+    ) -> Result<(Meta, Option<Disk>), Errno> {
+        let name = folder.scope.root_name.as_deref().or(path.name()).ok_or(Errno::STALE)?;
+        let (disk, size) = Disk::of(folder, name, status)?;
+        let meta = self.meta(path, folder, status)?;
+        Ok((Meta { kind: Kind::File, device: 0, link: None, size, ..meta }, Some(disk)))
     }
 
     fn meta(&mut self, path: &TreePath, folder: &Arc<Folder>, status: &Status) -> Result<Meta, Errno> {

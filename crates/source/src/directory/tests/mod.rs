@@ -32,7 +32,13 @@ fn is_root() -> bool {
 
 fn selection(roots: &[&Path]) -> Selection {
     let roots = roots.iter().map(PathBuf::from).collect();
-    Selection { roots, excludes: Excludes::default(), one_file_system: false, never: Vec::new() }
+    Selection {
+        roots,
+        excludes: Excludes::default(),
+        one_file_system: false,
+        never: Vec::new(),
+        images: Images::Devices,
+    }
 }
 
 /// A walk of `roots` with nothing left out.
