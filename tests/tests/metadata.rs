@@ -327,12 +327,20 @@ fn an_ordinary_user_is_told_what_could_not_be_set() {
     assert!(readable.unwrap().success());
     let program = machine.at("seawall");
     fs::copy(tests::seawall::program(), &program).unwrap();
-    let words = ["restore", "latest", "--into", "nobody-out/tree", "--json", "--key-file", "nobody-key"];
-    let mut command = std::process::Command::new(&program);
-    command.args(words).current_dir(machine.at("")).env_clear().env("HOME", "/nonexistent");
-    command.env("SEAWALL_STATE", machine.at("nobody-state")).env("SEAWALL_REPO", machine.repository());
-    let said = tests::seawall::Said::of(&words, command.uid(nobody).gid(nobody).output().unwrap());
+    let as_nobody = |into: &str, more: &[&str]| {
+        let words =
+            [&["restore", "latest", "--into", into, "--json", "--key-file", "nobody-key"], more].concat();
+        let mut command = std::process::Command::new(&program);
+        command.args(&words).current_dir(machine.at("")).env_clear().env("HOME", "/nonexistent");
+        command.env("SEAWALL_STATE", machine.at("nobody-state")).env("SEAWALL_REPO", machine.repository());
+        tests::seawall::Said::of(&words, command.uid(nobody).gid(nobody).output().unwrap())
+    };
+    let mine = as_nobody("nobody-out/mine", &["--no-owner", "--include", "user", "--include", "acl"]);
+    assert_eq!(mine.code, 0, "nothing is missing of what was asked for: {mine}");
+    assert_eq!(fs::metadata(machine.at("nobody-out/mine/user")).unwrap().uid(), nobody);
+    let said = as_nobody("nobody-out/tree", &[]);
     assert_eq!(said.code, 2, "{said}");
+    assert!(said.err.contains("--no-owner"), "{said}");
     let document = said.json();
     let named = |list: &str, path: &str| {
         let found = document[list].as_array().unwrap().iter().find(|one| one["path"] == path);

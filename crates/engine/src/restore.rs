@@ -45,8 +45,8 @@ pub struct Request {
     pub read_back: bool,
     /// What may happen to what is there.
     pub existing: Existing,
-    /// Owners by number only.
-    pub numeric_ids: bool,
+    /// Whom files belong to.
+    pub ownership: Ownership,
     /// Threads that work; at least one.
     pub cores: usize,
 }
@@ -86,8 +86,7 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
     let begun = repo.world().monotonic();
     let include = Include::new(&request.include)?;
     let reader = Reader::new(repo)?;
-    let ownership = Ownership { numeric_ids: request.numeric_ids };
-    let target = Target::open(&request.into, request.existing, ownership)?;
+    let target = Target::open(&request.into, request.existing, request.ownership)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(request.cores.max(1))
         .build()

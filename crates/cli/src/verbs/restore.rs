@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use engine::restore::{Plan, Report, Request, plan, restore};
 use repo::{PointRecord, Repo};
 use serde_json::{Value, json};
-use source::directory::Existing;
+use source::directory::{Existing, Ownership};
 
 use crate::context::{Context, cores};
 use crate::error::{Error, Outcome};
@@ -52,6 +52,9 @@ pub(crate) struct Restore {
     /// Give files to owners by number, not by name
     #[arg(long)]
     numeric_ids: bool,
+    /// Leave owners and groups alone: everything belongs to whoever restores
+    #[arg(long, conflicts_with = "numeric_ids")]
+    no_owner: bool,
     /// Only say what would be fetched and how long it would take
     #[arg(long)]
     dry_run: bool,
@@ -84,10 +87,15 @@ impl Restore {
             let why = "--remove-others is for a directory that holds something: add --existing differences";
             return Err(Error::Request(why.to_owned()));
         }
-        let Restore { into, include, first, remove_others, read_back, numeric_ids, .. } = self;
+        let ownership = match (self.numeric_ids, self.no_owner) {
+            (true, _) => Ownership::ByNumber,
+            (_, true) => Ownership::Mine,
+            _ => Ownership::ByName,
+        };
+        let Restore { into, include, first, remove_others, read_back, .. } = self;
         let cores = cores();
         let request =
-            Request { point, into, include, first, remove_others, read_back, existing, numeric_ids, cores };
+            Request { point, into, include, first, remove_others, read_back, existing, ownership, cores };
         if self.dry_run {
             let plan = plan(&repo, &request)?;
             context.finish();
@@ -139,6 +147,12 @@ fn tell(context: &Context, request: &Request, report: &Report) -> Result<Outcome
             show::path(&shortfall.path),
             shortfall.what
         ));
+    }
+    if !report.shortfalls.is_empty()
+        && request.ownership != Ownership::Mine
+        && !rustix::process::geteuid().is_root()
+    {
+        context.out.warning("only root can give files to others: with --no-owner all of them are yours");
     }
     let seconds = report.time.as_secs_f64();
     let mut body = head(request);

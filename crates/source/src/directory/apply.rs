@@ -48,9 +48,14 @@ pub enum Existing {
 
 /// Whom restored files belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ownership {
-    /// By number only; else by name where this machine knows it, and by number where not.
-    pub numeric_ids: bool,
+pub enum Ownership {
+    /// Owner and group by name where this machine knows it, and by number where not.
+    ByName,
+    /// By number only.
+    ByNumber,
+    /// Whoever restores: nobody's owner is set, and set-user-ID and set-group-ID bits of files are left out, as they would
+    /// give somebody else's rights.
+    Mine,
 }
 
 /// A directory that a point is written into. May be used by many threads at once.
@@ -109,8 +114,7 @@ impl Target {
             return Err(Error::TargetNotEmpty { path: shown(dir) });
         }
         let inherits = Holder::Open(root.as_fd()).value(DEFAULT_ACL).is_ok();
-        let (accounts, numeric_ids) = (Accounts::of_this_machine(), ownership.numeric_ids);
-        let dresser = Dresser { accounts, numeric_ids, inherits };
+        let dresser = Dresser { accounts: Accounts::of_this_machine(), ownership, inherits };
         let inside = Inside { place: dir.to_owned(), beneath: Beneath::new(root, way), dresser };
         Ok(Target { inside: Arc::new(inside), existing, is_new, beside: AtomicU64::new(0) })
     }

@@ -15,6 +15,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::apply::Ownership;
 use super::status::Status;
 use super::xattrs::{FLAGS, Holder};
 use crate::accounts::Accounts;
@@ -73,7 +74,7 @@ pub(super) enum Subject<'a> {
 /// Sets the attributes of one file after another.
 pub(super) struct Dresser {
     pub(super) accounts: Accounts,
-    pub(super) numeric_ids: bool,
+    pub(super) ownership: Ownership,
     /// Whether what is made here inherits an access list that it may not have had.
     pub(super) inherits: bool,
 }
@@ -111,6 +112,9 @@ impl Dresser {
         meta: &Meta,
         miss: &mut impl FnMut(Attribute, String),
     ) -> u32 {
+        if self.ownership == Ownership::Mine {
+            return if meta.kind == Kind::Directory { 0 } else { 0o6000 };
+        }
         let (uid, gid) = self.ids(meta);
         let Err(errno) = subject.chown(Some(uid), Some(gid)) else { return 0 };
         // Whoever may not give a file away may still give it to one of their own groups.
@@ -130,7 +134,7 @@ impl Dresser {
 
     /// By name where this machine knows it and names were asked for, else by number.
     fn ids(&self, meta: &Meta) -> (u32, u32) {
-        if self.numeric_ids {
+        if self.ownership == Ownership::ByNumber {
             return (meta.uid, meta.gid);
         }
         let uid = meta.user.as_deref().and_then(|name| self.accounts.users.id(name));

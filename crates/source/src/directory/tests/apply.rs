@@ -126,9 +126,7 @@ fn what_is_there_gives_way_where_that_was_asked_for() {
 #[test]
 fn a_target_must_be_empty_or_absent_unless_it_may_be_replaced() {
     let dir = tempfile::tempdir().unwrap();
-    let open = |name: &str, existing| {
-        Target::open(&dir.path().join(name), existing, Ownership { numeric_ids: false })
-    };
+    let open = |name: &str, existing| Target::open(&dir.path().join(name), existing, Ownership::ByName);
     open("new/below", Existing::Refuse).unwrap();
     assert_eq!(fs::metadata(dir.path().join("new/below")).unwrap().mode() & 0o777, 0o700);
     fs::create_dir(dir.path().join("new/below/lost+found")).unwrap();

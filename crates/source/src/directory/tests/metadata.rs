@@ -13,9 +13,9 @@ fn own(kind: Kind) -> Meta {
     Meta { uid, gid, ..Meta::new(kind) }
 }
 
-fn finished(meta: &Meta, numeric_ids: bool) -> (tempfile::TempDir, Vec<Shortfall>) {
+fn finished(meta: &Meta, ownership: Ownership) -> (tempfile::TempDir, Vec<Shortfall>) {
     let dir = tempfile::tempdir().unwrap();
-    let target = Target::open(dir.path(), Existing::Refuse, Ownership { numeric_ids }).unwrap();
+    let target = Target::open(dir.path(), Existing::Refuse, ownership).unwrap();
     let sink = target.file(&path(b"f"), 3).unwrap();
     sink.write_at(0, b"abc").unwrap();
     let told = sink.finish(meta).unwrap();
@@ -30,7 +30,7 @@ fn missed(told: &[Shortfall]) -> Vec<Attribute> {
 #[test]
 fn setuid_survives_a_change_of_owner_and_is_withheld_where_the_owner_differs() {
     let meta = Meta { mode: 0o6755, uid: 1, gid: 1, ..Meta::new(Kind::File) };
-    let (dir, told) = finished(&meta, true);
+    let (dir, told) = finished(&meta, Ownership::ByNumber);
     let known = fs::metadata(dir.path().join("f")).unwrap();
     if is_root() {
         assert_eq!(told, []);
@@ -45,8 +45,8 @@ fn setuid_survives_a_change_of_owner_and_is_withheld_where_the_owner_differs() {
 fn an_owner_is_known_by_name_first_and_by_number_where_asked() {
     let meta = Meta { uid: 54_321, gid: 54_321, user: Some(b"root"[..].into()), ..Meta::new(Kind::File) };
     let meta = Meta { group: Some(b"no such group"[..].into()), ..meta };
-    for (numeric_ids, uid) in [(false, 0), (true, 54_321)] {
-        let (dir, told) = finished(&meta, numeric_ids);
+    for (ownership, uid) in [(Ownership::ByName, 0), (Ownership::ByNumber, 54_321)] {
+        let (dir, told) = finished(&meta, ownership);
         let known = fs::metadata(dir.path().join("f")).unwrap();
         if is_root() {
             assert_eq!((told, known.uid(), known.gid()), (vec![], uid, 54_321));
@@ -57,8 +57,17 @@ fn an_owner_is_known_by_name_first_and_by_number_where_asked() {
 }
 
 #[test]
+fn what_is_to_be_ours_gets_nobody_elses_owner_and_none_of_their_rights() {
+    let meta = Meta { uid: 54_321, gid: 54_321, mode: 0o6755, ..Meta::new(Kind::File) };
+    let (dir, told) = finished(&meta, Ownership::Mine);
+    let known = fs::metadata(dir.path().join("f")).unwrap();
+    assert_eq!((known.uid(), known.mode() & 0o7777), (rustix::process::geteuid().as_raw(), 0o755));
+    assert_eq!(missed(&told), [Attribute::Mode], "bits that are left out are named");
+}
+
+#[test]
 fn a_number_that_means_nobody_is_not_passed_off_as_set() {
-    let (_dir, told) = finished(&Meta { uid: u32::MAX, ..own(Kind::File) }, true);
+    let (_dir, told) = finished(&Meta { uid: u32::MAX, ..own(Kind::File) }, Ownership::ByNumber);
     assert_eq!(missed(&told), [Attribute::Owner]);
 }
 
@@ -78,7 +87,7 @@ fn times_keep_their_nanoseconds_or_it_is_told() {
     let mut kept = 0;
     for (seconds, nanos) in rows {
         let mtime = FileTime { seconds, nanos };
-        let (dir, told) = finished(&Meta { mtime, ..own(Kind::File) }, true);
+        let (dir, told) = finished(&Meta { mtime, ..own(Kind::File) }, Ownership::ByNumber);
         let is = entry(&entries(scan_of(&[dir.path()])), b"f").meta.mtime;
         let expected: &[Attribute] = if is == mtime { &[] } else { &[Attribute::Mtime] };
         assert_eq!(missed(&told), expected, "{mtime:?} became {is:?}");
@@ -90,14 +99,15 @@ fn times_keep_their_nanoseconds_or_it_is_told() {
 #[test]
 fn a_time_that_would_mean_something_else_to_the_system_is_not_set() {
     for nanos in [1_000_000_000, (1 << 30) - 1, (1 << 30) - 2, u32::MAX] {
-        let (_dir, told) = finished(&Meta { mtime: FileTime { seconds: 5, nanos }, ..own(Kind::File) }, true);
+        let (_dir, told) =
+            finished(&Meta { mtime: FileTime { seconds: 5, nanos }, ..own(Kind::File) }, Ownership::ByNumber);
         assert_eq!(missed(&told), [Attribute::Mtime], "{nanos}");
     }
 }
 
 #[test]
 fn mode_bits_above_the_known_ones_are_ignored() {
-    let (dir, told) = finished(&Meta { mode: 0o170_640, ..own(Kind::File) }, true);
+    let (dir, told) = finished(&Meta { mode: 0o170_640, ..own(Kind::File) }, Ownership::ByNumber);
     assert_eq!((told, fs::metadata(dir.path().join("f")).unwrap().mode()), (vec![], 0o100_640));
 }
 

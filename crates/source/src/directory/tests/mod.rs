@@ -90,7 +90,7 @@ fn ways() -> Vec<Way> {
 
 fn target(dir: &Path, way: Way, existing: Existing) -> Target {
     let root = open_root(dir).expect("a directory");
-    Target::open_by(way, dir, root, existing, Ownership { numeric_ids: false }).expect("a target")
+    Target::open_by(way, dir, root, existing, Ownership::ByName).expect("a target")
 }
 
 /// A directory whose name a failed test shows, removed even when deeper than the standard library can go.
