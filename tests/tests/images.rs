@@ -10,3 +10,5 @@ mod devices;
 mod disk;
 #[path = "images/maps.rs"]
 mod maps;
+#[path = "images/onto.rs"]
+mod onto;

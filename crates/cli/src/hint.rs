@@ -96,6 +96,9 @@ fn of_engine(error: &engine::Error, flags: &str) -> Option<String> {
         E::MapBasis(_) => Some(format!(
             "`seawall points{flags}` lists all points. Back it up once without --map: the next map can be relative to that point"
         )),
+        E::OneFile(_) => {
+            Some(format!("choose one with --include PATH; `seawall ls POINT{flags}` lists what there is"))
+        }
         E::Refused(_) | E::Request(_) | E::Output(..) => None,
     }
 }
@@ -105,6 +108,13 @@ fn of_source(error: &source::Error) -> Option<String> {
     let hint = match error {
         E::TargetNotEmpty { .. } => {
             "name an empty directory, or let what is restored take the place of what is there: --existing replace"
+        }
+        E::TargetHolds { .. } => {
+            "look whether it is the right one; --existing differences then writes what differs, --existing replace everything"
+        }
+        E::TargetInUse { .. } => "unmount it first; `lsblk` and `findmnt` show who uses it",
+        E::TargetTooSmall { .. } => {
+            "name a device that is as long, or a directory: a file in it can be of any length"
         }
         E::NoRoots => "name what to keep: `seawall backup PATH`",
         E::NotAnImage { .. } => "leave --image away to keep directories and special files",

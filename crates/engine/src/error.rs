@@ -38,6 +38,9 @@ pub enum Error {
     /// There is no image that a map of changed ranges could be relative to.
     #[error("the map of changed ranges is of no use: {0}")]
     MapBasis(String),
+    /// More or less than the one file that can be written onto a device or a file.
+    #[error("only one file can be written onto a device or file: {0}")]
+    OneFile(String),
     /// Nothing under this path.
     #[error("the point holds nothing at {0}")]
     NoPath(String),
@@ -50,7 +53,11 @@ impl Remedied for Error {
             Error::Source(error) => error.remedy(),
             Error::Tree(_) => Remedy::Repair,
             Error::Refused(_) | Error::Output(..) | Error::Stopped => Remedy::Stop,
-            Error::Request(_) | Error::NoPath(_) | Error::Map { .. } | Error::MapBasis(_) => Remedy::Correct,
+            Error::Request(_)
+            | Error::NoPath(_)
+            | Error::Map { .. }
+            | Error::MapBasis(_)
+            | Error::OneFile(_) => Remedy::Correct,
         }
     }
 }

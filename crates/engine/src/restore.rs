@@ -6,6 +6,7 @@
 //! deepest first. A file that cannot be had whole is not left behind as if it were.
 
 mod compare;
+mod onto;
 mod plan;
 mod window;
 
@@ -33,7 +34,7 @@ const READ_BACK_FILES: usize = 1024;
 pub struct Request {
     /// The point.
     pub point: PointRecord,
-    /// The folder that it is written into.
+    /// The folder that it is written into, or the device or file that the content of one file is written onto.
     pub into: PathBuf,
     /// Only what matches one of these globs, and what lies below; everything if there are none.
     pub include: Vec<String>,
@@ -88,6 +89,9 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
     let reader = Reader::new(repo)?;
     let ownership = Ownership { numeric_ids: request.numeric_ids };
     let target = Target::open(&request.into, request.existing, ownership)?;
+    if let Some(onto) = target.onto() {
+        onto::check(&reader, request, &include, onto)?;
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(request.cores.max(1))
         .build()
@@ -274,7 +278,7 @@ impl Run<'_, '_> {
         let Some(sink) = self.target.look_at(&entry.path)? else { return Ok(false) };
         sink.forget_cached();
         let mut end = [0];
-        if sink.read_at(entry.meta.size, &mut end)? > 0 {
+        if sink.ends_with_content() && sink.read_at(entry.meta.size, &mut end)? > 0 {
             return Ok(false);
         }
         if let Content::Inline(bytes) = &entry.content {

@@ -123,6 +123,30 @@ pub enum Error {
         /// The directory.
         path: String,
     },
+    /// The target is a device or file whose content would be lost.
+    #[error("open the target {path}: it is {what}, and what it holds would be overwritten")]
+    TargetHolds {
+        /// The device or file.
+        path: String,
+        /// Which of them it is.
+        what: &'static str,
+    },
+    /// The target is a device that is mounted or otherwise in use.
+    #[error("open the target {path}: it is in use: mounted, swapped to, or part of another device")]
+    TargetInUse {
+        /// The device.
+        path: String,
+    },
+    /// The target is a device that is shorter than the content.
+    #[error("open the target {path}: it has {room} bytes, and the content has {size}")]
+    TargetTooSmall {
+        /// The device.
+        path: String,
+        /// Bytes of the device.
+        room: u64,
+        /// Bytes of the content.
+        size: u64,
+    },
     /// Something that may not be replaced stands at the name, or something that is no directory stands above
     /// it.
     #[error("{act} {path}: something else stands in its place or on the way to it")]
@@ -175,6 +199,9 @@ impl Remedied for Error {
             | Error::ExcludeFile { .. }
             | Error::Target { .. }
             | Error::TargetNotEmpty { .. }
+            | Error::TargetHolds { .. }
+            | Error::TargetInUse { .. }
+            | Error::TargetTooSmall { .. }
             | Error::CommandStart { .. } => Remedy::Correct,
             Error::CommandFailed { .. } | Error::Stream { .. } | Error::StreamUnread { .. } => Remedy::Stop,
             Error::System { why, .. } if concerns_everything(why) => Remedy::Stop,

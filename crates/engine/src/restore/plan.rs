@@ -38,7 +38,9 @@ pub fn plan(repo: &Repo, request: &Request) -> Result<Plan, Error> {
     let include = Include::new(&request.include)?;
     let reader = Reader::new(repo)?;
     let mut plan = Plan::default();
-    Target::check(&request.into, request.existing)?;
+    if let Some(onto) = Target::check(&request.into, request.existing)? {
+        super::onto::check(&reader, request, &include, &onto)?;
+    }
     let (mut frames, mut links, mut wanted) = (BTreeSet::new(), BTreeSet::new(), false);
     for entry in Walk::new(Nodes(&reader), request.point.point.root) {
         let entry = match entry {
