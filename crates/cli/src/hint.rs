@@ -91,6 +91,7 @@ fn of_engine(error: &engine::Error, flags: &str) -> Option<String> {
         E::Source(error) => of_source(error),
         E::Tree(_) => Some(format!("`seawall points{flags}` lists what else could be restored")),
         E::NoPath(_) => Some(format!("`seawall ls POINT{flags}` lists what it holds")),
+        E::AfterToo { error, .. } => of_engine(error, flags),
         E::Stopped => Some(AGAIN.to_owned()),
         E::Map { .. } => Some(MAP.to_owned()),
         E::MapBasis(_) => Some(format!(
@@ -124,6 +125,9 @@ fn of_source(error: &source::Error) -> Option<String> {
             "make space, then run it again; a restore into an empty directory, or with --existing replace"
         }
         E::BehindLink { .. } => "name the path that the link leads to",
+        E::HookFailed { .. } => {
+            "run it alone with `sh -c` to see why it fails; it may have left something half done"
+        }
         E::CommandFailed { .. } => "run the command alone to see why it fails",
         _ => return None,
     };

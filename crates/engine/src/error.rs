@@ -24,6 +24,14 @@ pub enum Error {
     /// What was read cannot be written out.
     #[error("write the content: {0}")]
     Output(String, std::io::ErrorKind),
+    /// A run failed, and then the command that was to be run after it.
+    #[error("{error}; and {after}")]
+    AfterToo {
+        /// Why the run failed.
+        error: Box<Error>,
+        /// Why the command did.
+        after: source::Error,
+    },
     /// Somebody asked for an end.
     #[error("interrupted")]
     Stopped,
@@ -51,6 +59,7 @@ impl Remedied for Error {
         match self {
             Error::Repo(error) => error.remedy(),
             Error::Source(error) => error.remedy(),
+            Error::AfterToo { error, .. } => error.remedy(),
             Error::Tree(_) => Remedy::Repair,
             Error::Refused(_) | Error::Output(..) | Error::Stopped => Remedy::Stop,
             Error::Request(_)

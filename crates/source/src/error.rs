@@ -172,6 +172,16 @@ pub enum Error {
         /// How it ended.
         status: ExitStatus,
     },
+    /// A command that was to be run around a backup failed.
+    #[error("the command {when} the backup failed ({status}): {command}")]
+    HookFailed {
+        /// `before` or `after`.
+        when: &'static str,
+        /// The command as it was typed.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
     /// A stream was finished before its end was read.
     #[error("read {from}: it was not read to its end")]
     StreamUnread {
@@ -203,6 +213,7 @@ impl Remedied for Error {
             | Error::TargetInUse { .. }
             | Error::TargetTooSmall { .. }
             | Error::CommandStart { .. } => Remedy::Correct,
+            Error::HookFailed { .. } => Remedy::Stop,
             Error::CommandFailed { .. } | Error::Stream { .. } | Error::StreamUnread { .. } => Remedy::Stop,
             Error::System { why, .. } if concerns_everything(why) => Remedy::Stop,
             Error::System { .. }

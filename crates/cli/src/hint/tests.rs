@@ -142,6 +142,7 @@ fn errors_of_sources_and_targets() {
             (E::Obstacle { act: "make", path: path() }, None),
             (E::CommandStart { command: path(), why: system() }, None),
             (E::CommandFailed { command: path(), status: failed }, Some("run the command alone")),
+            (E::HookFailed { when: "before", command: path(), status: failed }, Some("sh -c")),
             (E::StreamUnread { from: path() }, None),
             (E::Stream { from: path(), why: system() }, None),
         ]
@@ -159,6 +160,13 @@ fn errors_of_the_engine_and_of_what_was_typed() {
         (Error::Engine(E::Request(text("x"))), None),
         (Error::Engine(E::Output(text("x"), io::ErrorKind::Other)), None),
         (Error::Engine(E::Map { line: 1, why: text("x") }), Some("OFFSET LENGTH")),
+        (
+            Error::Engine(E::AfterToo {
+                error: Box::new(E::NoPath(text("x"))),
+                after: source::Error::NoRoots,
+            }),
+            Some("`seawall ls POINT --repo r`"),
+        ),
         (Error::Engine(E::OneFile(text("x"))), Some("`seawall ls POINT --repo r`")),
         (Error::Engine(E::MapBasis(text("x"))), Some("`seawall points --repo r`")),
         (Error::Engine(E::NoPath(text("x"))), Some("`seawall ls POINT --repo r`")),
