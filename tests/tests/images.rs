@@ -8,5 +8,9 @@
 mod devices;
 #[path = "images/disk.rs"]
 mod disk;
+#[path = "images/hooks.rs"]
+mod hooks;
 #[path = "images/maps.rs"]
 mod maps;
+#[path = "images/onto.rs"]
+mod onto;

@@ -72,7 +72,7 @@ pub(crate) struct Global {
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     Init(init::Init),
-    Backup(backup::Backup),
+    Backup(Box<backup::Backup>),
     Points(points::Points),
     Ls(ls::Ls),
     Find(find::Find),

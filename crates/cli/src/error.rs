@@ -85,7 +85,8 @@ impl Error {
     /// The exit code of this error.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Error::Interrupted | Error::Engine(engine::Error::Stopped) => INTERRUPTED,
+            Error::Interrupted => INTERRUPTED,
+            Error::Engine(error) if is_stopped(error) => INTERRUPTED,
             _ => exit_code(self.remedy()),
         }
     }
@@ -116,6 +117,13 @@ impl Remedied for Error {
             Error::NoKeyFile(_) | Error::BadKeyFile { .. } => Remedy::Correct,
             Error::Interrupted | Error::Local { .. } | Error::Output(_) => Remedy::Stop,
         }
+    }
+}
+
+fn is_stopped(error: &engine::Error) -> bool {
+    match error {
+        engine::Error::AfterToo { error, .. } => is_stopped(error),
+        error => matches!(error, engine::Error::Stopped),
     }
 }
 

@@ -91,11 +91,15 @@ fn of_engine(error: &engine::Error, flags: &str) -> Option<String> {
         E::Source(error) => of_source(error),
         E::Tree(_) => Some(format!("`seawall points{flags}` lists what else could be restored")),
         E::NoPath(_) => Some(format!("`seawall ls POINT{flags}` lists what it holds")),
+        E::AfterToo { error, .. } => of_engine(error, flags),
         E::Stopped => Some(AGAIN.to_owned()),
         E::Map { .. } => Some(MAP.to_owned()),
         E::MapBasis(_) => Some(format!(
             "`seawall points{flags}` lists all points. Back it up once without --map: the next map can be relative to that point"
         )),
+        E::OneFile(_) => {
+            Some(format!("choose one with --include PATH; `seawall ls POINT{flags}` lists what there is"))
+        }
         E::Refused(_) | E::Request(_) | E::Output(..) => None,
     }
 }
@@ -106,6 +110,13 @@ fn of_source(error: &source::Error) -> Option<String> {
         E::TargetNotEmpty { .. } => {
             "name an empty directory, or let what is restored take the place of what is there: --existing replace"
         }
+        E::TargetHolds { .. } => {
+            "look whether it is the right one; --existing differences then writes what differs, --existing replace everything"
+        }
+        E::TargetInUse { .. } => "unmount it first; `lsblk` and `findmnt` show who uses it",
+        E::TargetTooSmall { .. } => {
+            "name a device that is as long, or a directory: a file in it can be of any length"
+        }
         E::NoRoots => "name what to keep: `seawall backup PATH`",
         E::NotAnImage { .. } => "leave --image away to keep directories and special files",
         E::Root { .. } => "correct the path, or run as a user who may read it",
@@ -114,6 +125,9 @@ fn of_source(error: &source::Error) -> Option<String> {
             "make space, then run it again; a restore into an empty directory, or with --existing replace"
         }
         E::BehindLink { .. } => "name the path that the link leads to",
+        E::HookFailed { .. } => {
+            "run it alone with `sh -c` to see why it fails; it may have left something half done"
+        }
         E::CommandFailed { .. } => "run the command alone to see why it fails",
         _ => return None,
     };

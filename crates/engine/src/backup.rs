@@ -8,6 +8,7 @@
 mod again;
 mod collect;
 mod feed;
+mod hooks;
 mod image;
 mod map;
 mod work;
@@ -26,12 +27,14 @@ use source::directory::{Selection, Skipped};
 use source::stream::Stream;
 use world::Step;
 
-pub use map::{Map, MapReport, Ranges};
+pub use hooks::Hooks;
+pub use map::{Map, MapReport};
 
 use crate::basis::{Basis, Places};
 use crate::budget::LEFT_OUT_NAMED_MAX;
 use crate::error::{Error, Problem};
 use image::Mapped;
+use map::Ranges;
 
 /// What is said where a map was given and everything was read all the same.
 const MAP_UNUSED: &str =
@@ -57,6 +60,8 @@ pub struct Request {
     pub kind: Option<PointKind>,
     /// What changed since a point, where one image is to be kept and somebody knows.
     pub map: Option<Map>,
+    /// Commands to be run before and after.
+    pub hooks: Hooks,
     /// Labels.
     pub tags: Vec<(String, String)>,
     /// zstd level.
@@ -98,6 +103,8 @@ pub struct Report {
     pub read_bytes: u64,
     /// What came of the map, if there was one and it was used.
     pub map: Option<MapReport>,
+    /// How the command failed that was run after it.
+    pub after: Option<source::Error>,
     /// Things that a person should hear.
     pub notices: Vec<String>,
 }
@@ -131,12 +138,23 @@ pub struct Preview {
     pub left_out: LeftOut,
 }
 
-/// Makes a point.
-pub fn backup(repo: &Repo, request: Request) -> Result<Report, Error> {
+/// Makes a point, between the commands that were asked for.
+pub fn backup(repo: &Repo, mut request: Request) -> Result<Report, Error> {
     let begun = repo.world().monotonic();
     repo.may_add(&request.source)?;
     let basis = choose_basis(repo, &request);
     check_map(repo, &request, basis)?;
+    let (hooks, source) = (std::mem::take(&mut request.hooks), request.source.clone());
+    hooks.around(repo, &source, |as_of| make(repo, request, basis, (begun, as_of)))
+}
+
+fn make(
+    repo: &Repo,
+    request: Request,
+    basis: Option<PointId>,
+    (begun, as_of): (Duration, Option<i64>),
+) -> Result<Report, Error> {
+    let ranges = request.map.as_ref().map(|map| Ranges::read(&map.file)).transpose()?;
     let kind = request.kind.unwrap_or(if basis.is_some() { PointKind::Incremental } else { PointKind::Full });
     let damaged = known_damage(repo, &request.source);
     // What is known to be damaged somewhere is not relied on: all of it is read back, or stored again.
@@ -148,7 +166,8 @@ pub fn backup(repo: &Repo, request: Request) -> Result<Report, Error> {
     let rooted = !roots.is_empty();
     let writer = Writer::open(repo, roots, style)?;
     let basis = basis.filter(|basis| !rooted || writer.accepted().contains(basis));
-    let run = Run { repo, request, writer, kind, basis, rooted, damaged, map_unused: false, begun };
+    let map_unused = ranges.is_some() && basis.is_none();
+    let run = Run { repo, request, writer, kind, basis, rooted, damaged, ranges, map_unused, as_of, begun };
     run.go()
 }
 
@@ -241,15 +260,19 @@ struct Run<'r> {
     rooted: bool,
     /// Why this point is a full one though another kind was asked for or usual.
     damaged: Option<String>,
+    /// What a map says has changed since the basis.
+    ranges: Option<Ranges>,
     /// Whether there was a map, and no basis that could be used with it.
     map_unused: bool,
+    /// The moment that the point is of, if that was before this began: a snapshot was made.
+    as_of: Option<i64>,
     begun: Duration,
 }
 
 impl Run<'_> {
     fn go(mut self) -> Result<Report, Error> {
         let world = self.repo.world().clone();
-        let (point, as_of) = (self.repo.fresh_point(), world.now_ns());
+        let (point, as_of) = (self.repo.fresh_point(), self.as_of.unwrap_or_else(|| world.now_ns()));
         world.report(Step::Phase("reading and storing"));
         let outcome = self.read_and_store(point);
         let collected = match outcome {
@@ -296,6 +319,7 @@ impl Run<'_> {
             left_out: collected.skips.asked_for,
             read_bytes: collected.read_bytes,
             map: collected.map,
+            after: None,
             notices,
         })
     }
@@ -318,9 +342,8 @@ impl Run<'_> {
         let run = Basis::run_in(&places.last).unwrap_or(0).wrapping_add(1);
         let recorder = source.start().map(|_| crate::basis::Recorder::start(&places.last, point, run));
         let basis = remembered.map(|basis| (basis, self.rooted));
-        let map = self.request.map.take();
-        self.map_unused = map.is_some() && self.basis.is_none();
-        let map = map.zip(self.basis).map(|(map, since)| Mapped::open(self.repo, map, since)).transpose()?;
+        let map = self.ranges.take().zip(self.basis);
+        let map = map.map(|(ranges, since)| Mapped::open(self.repo, ranges, since)).transpose()?;
         let past = work::Past { basis, recorder, map };
         let share = again::Share::of(run, self.request.read_again);
         let reading = work::Reading { cores: self.request.cores.max(1), share };

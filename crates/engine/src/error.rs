@@ -24,6 +24,14 @@ pub enum Error {
     /// What was read cannot be written out.
     #[error("write the content: {0}")]
     Output(String, std::io::ErrorKind),
+    /// A run failed, and then the command that was to be run after it.
+    #[error("{error}; and {after}")]
+    AfterToo {
+        /// Why the run failed.
+        error: Box<Error>,
+        /// Why the command did.
+        after: source::Error,
+    },
     /// Somebody asked for an end.
     #[error("interrupted")]
     Stopped,
@@ -38,6 +46,9 @@ pub enum Error {
     /// There is no image that a map of changed ranges could be relative to.
     #[error("the map of changed ranges is of no use: {0}")]
     MapBasis(String),
+    /// More or less than the one file that can be written onto a device or a file.
+    #[error("only one file can be written onto a device or file: {0}")]
+    OneFile(String),
     /// Nothing under this path.
     #[error("the point holds nothing at {0}")]
     NoPath(String),
@@ -48,9 +59,14 @@ impl Remedied for Error {
         match self {
             Error::Repo(error) => error.remedy(),
             Error::Source(error) => error.remedy(),
+            Error::AfterToo { error, .. } => error.remedy(),
             Error::Tree(_) => Remedy::Repair,
             Error::Refused(_) | Error::Output(..) | Error::Stopped => Remedy::Stop,
-            Error::Request(_) | Error::NoPath(_) | Error::Map { .. } | Error::MapBasis(_) => Remedy::Correct,
+            Error::Request(_)
+            | Error::NoPath(_)
+            | Error::Map { .. }
+            | Error::MapBasis(_)
+            | Error::OneFile(_) => Remedy::Correct,
         }
     }
 }

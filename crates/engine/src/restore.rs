@@ -6,21 +6,23 @@
 //! deepest first. A file that cannot be had whole is not left behind as if it were.
 
 mod compare;
+mod include;
+mod onto;
 mod plan;
 mod window;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use format::meta::{Kind, Meta};
 use format::path::TreePath;
 use format::tree::{Content, Entry, Walk, content_parts};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use repo::{PointRecord, Reader, Repo};
 use source::directory::{Excludes, Existing, FLAGS, Images, Item, Ownership, Selection, Target, scan};
 use world::{Remedied, Remedy, Step};
 
+use include::Chosen;
+pub(crate) use include::Include;
 pub use plan::{Plan, plan};
 
 use crate::error::{Error, Problem};
@@ -33,7 +35,7 @@ const READ_BACK_FILES: usize = 1024;
 pub struct Request {
     /// The point.
     pub point: PointRecord,
-    /// The folder that it is written into.
+    /// The folder that it is written into, or the device or file that the content of one file is written onto.
     pub into: PathBuf,
     /// Only what matches one of these globs, and what lies below; everything if there are none.
     pub include: Vec<String>,
@@ -87,6 +89,9 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
     let include = Include::new(&request.include)?;
     let reader = Reader::new(repo)?;
     let target = Target::open(&request.into, request.existing, request.ownership)?;
+    if let Some(onto) = target.onto() {
+        onto::check(&reader, request, &include, onto)?;
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(request.cores.max(1))
         .build()
@@ -151,9 +156,8 @@ impl Run<'_, '_> {
         for pass in 0..=first.len() {
             self.leaf = None;
             let turn = |path: &TreePath| first.iter().position(|f| f.matches(path)).unwrap_or(first.len());
-            self.walk(pool, &request.point, &mut window, &|path| {
-                include.matches(path) && turn(path) == pass
-            })?;
+            let walk = include.walk(self.reader, request.point.point.root);
+            self.walk(pool, walk, &mut window, &|path| include.matches(path) && turn(path) == pass)?;
             self.run_window(pool, &mut window)?;
         }
         window.link_names(&mut self.report);
@@ -163,11 +167,10 @@ impl Run<'_, '_> {
     fn walk(
         &mut self,
         pool: &rayon::ThreadPool,
-        point: &PointRecord,
+        mut walk: Chosen<'_, '_>,
         window: &mut Window<'_, '_>,
         wanted: &dyn Fn(&TreePath) -> bool,
     ) -> Result<(), Error> {
-        let mut walk = Walk::new(Nodes(self.reader), point.point.root);
         while let Some(entry) = walk.next() {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -244,7 +247,7 @@ impl Run<'_, '_> {
         let named: std::collections::BTreeSet<TreePath> =
             self.report.problems.iter().map(|problem| problem.path.clone()).collect();
         let mut batch = Vec::new();
-        let mut walk = Walk::new(Nodes(self.reader), request.point.point.root);
+        let mut walk = include.walk(self.reader, request.point.point.root);
         loop {
             self.check_stop()?;
             let next = walk.next();
@@ -273,7 +276,7 @@ impl Run<'_, '_> {
         let Some(sink) = self.target.look_at(&entry.path)? else { return Ok(false) };
         sink.forget_cached();
         let mut end = [0];
-        if sink.read_at(entry.meta.size, &mut end)? > 0 {
+        if sink.ends_with_content() && sink.read_at(entry.meta.size, &mut end)? > 0 {
             return Ok(false);
         }
         if let Content::Inline(bytes) = &entry.content {
@@ -294,7 +297,7 @@ impl Run<'_, '_> {
     }
 
     /// A node of the tree is gone: what it held is named as far as it is known.
-    fn lost_subtree(&mut self, walk: &Walk<Nodes<'_, '_>>, error: &Error) {
+    fn lost_subtree(&mut self, walk: &Chosen<'_, '_>, error: &Error) {
         let (path, count) = match walk.missing() {
             Some(child) => (child.first.clone(), child.totals.entries),
             None => (TreePath::root(), 0),
@@ -435,53 +438,5 @@ fn concerns_everything(error: &Error) -> bool {
         Error::Source(error) => error.remedy() == Remedy::Stop,
         Error::Repo(error) => error.remedy() == Remedy::Retry,
         _ => false,
-    }
-}
-
-/// Which entries are wanted: everything, if no pattern was given.
-pub(crate) struct Include(Vec<Pattern>);
-
-struct Pattern {
-    typed: String,
-    globs: GlobSet,
-    matched: AtomicBool,
-}
-
-impl Include {
-    pub(crate) fn new(globs: &[String]) -> Result<Include, Error> {
-        let bad = |error: globset::Error| Error::Request(format!("include pattern: {error}"));
-        let mut patterns = Vec::new();
-        for typed in globs {
-            let glob = typed.trim_start_matches("./").trim_matches('/');
-            if glob.is_empty() || glob == "." {
-                return Err(Error::Request(format!(
-                    "`{typed}` is no pattern: without one everything is restored"
-                )));
-            }
-            let mut set = GlobSetBuilder::new();
-            for form in [glob.to_owned(), format!("{glob}/**")] {
-                set.add(GlobBuilder::new(&form).literal_separator(true).build().map_err(bad)?);
-            }
-            let (typed, globs) = (typed.clone(), set.build().map_err(bad)?);
-            patterns.push(Pattern { typed, globs, matched: AtomicBool::new(false) });
-        }
-        Ok(Include(patterns))
-    }
-
-    pub(crate) fn matches(&self, path: &TreePath) -> bool {
-        use std::os::unix::ffi::OsStrExt;
-        let path = std::ffi::OsStr::from_bytes(path.as_bytes());
-        let mut any = self.0.is_empty();
-        for pattern in self.0.iter().filter(|pattern| pattern.globs.is_match(path)) {
-            pattern.matched.store(true, Ordering::Relaxed);
-            any = true;
-        }
-        any
-    }
-
-    /// Patterns that nothing matched so far.
-    fn unmatched(&self) -> Vec<String> {
-        let none = self.0.iter().filter(|pattern| !pattern.matched.load(Ordering::Relaxed));
-        none.map(|pattern| pattern.typed.clone()).collect()
     }
 }

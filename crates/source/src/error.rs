@@ -113,6 +113,30 @@ pub enum Error {
         /// The directory.
         path: String,
     },
+    /// The target is a device or file whose content would be lost.
+    #[error("open the target {path}: it is {what}, and what it holds would be overwritten")]
+    TargetHolds {
+        /// The device or file.
+        path: String,
+        /// Which of them it is.
+        what: &'static str,
+    },
+    /// The target is a device that is mounted or otherwise in use.
+    #[error("open the target {path}: it is in use: mounted, swapped to, or part of another device")]
+    TargetInUse {
+        /// The device.
+        path: String,
+    },
+    /// The target is a device that is shorter than the content.
+    #[error("open the target {path}: it has {room} bytes, and the content has {size}")]
+    TargetTooSmall {
+        /// The device.
+        path: String,
+        /// Bytes of the device.
+        room: u64,
+        /// Bytes of the content.
+        size: u64,
+    },
     /// Something that may not be replaced stands at the name, or something that is no directory stands above
     /// it.
     #[error("{act} {path}: something else stands in its place or on the way to it")]
@@ -134,6 +158,16 @@ pub enum Error {
     #[error("the command {command} failed ({status}), so what it printed is not kept")]
     CommandFailed {
         /// The program's name.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// A command that was to be run around a backup failed.
+    #[error("the command {when} the backup failed ({status}): {command}")]
+    HookFailed {
+        /// `before` or `after`.
+        when: &'static str,
+        /// The command as it was typed.
         command: String,
         /// How it ended.
         status: ExitStatus,
@@ -165,7 +199,11 @@ impl Remedied for Error {
             | Error::ExcludeFile { .. }
             | Error::Target { .. }
             | Error::TargetNotEmpty { .. }
+            | Error::TargetHolds { .. }
+            | Error::TargetInUse { .. }
+            | Error::TargetTooSmall { .. }
             | Error::CommandStart { .. } => Remedy::Correct,
+            Error::HookFailed { .. } => Remedy::Stop,
             Error::CommandFailed { .. } | Error::Stream { .. } | Error::StreamUnread { .. } => Remedy::Stop,
             Error::System { why, .. } if concerns_everything(why) => Remedy::Stop,
             Error::System { .. }

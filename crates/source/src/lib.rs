@@ -2,7 +2,7 @@
 //!
 //! Three verbs for every kind of source, each kind a folder with a file per verb: *scan* reads a state,
 //! *follow* reads changes, *apply* writes a state back. [`directory`] scans and applies file trees,
-//! [`stream`] scans standard input and the output of a command. What is read arrives in the words of `format`
+//! [`stream`] scans standard input and the output of a command, [`hook`] runs commands before and after. What is read arrives in the words of `format`
 //! (paths, metadata); how it is cut, sealed and kept is not known here.
 //!
 //! One thing that cannot be read or set is told and the rest goes on; only what makes the whole wrong is an
@@ -11,6 +11,7 @@
 mod accounts;
 pub mod directory;
 mod error;
+pub mod hook;
 pub mod stream;
 mod time;
 

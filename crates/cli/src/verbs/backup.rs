@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use clap::ValueEnum;
-use engine::backup::{LeftOut, Map, MapReport, Preview, Ranges, Report, Request, What, backup, preview};
+use engine::backup::{Hooks, LeftOut, Map, MapReport, Preview, Report, Request, What, backup, preview};
 use format::fact::{PointKind, Sizes};
 use format::path::TreePath;
 use repo::Repo;
@@ -67,6 +67,12 @@ pub(crate) struct Backup {
     /// The point that --map is relative to [default: the newest of the source]
     #[arg(long, value_name = "POINT", requires = "map")]
     map_since: Option<String>,
+    /// Run this by `sh -c` first, such as to make a snapshot; if it fails there is no point, and nothing else is run
+    #[arg(long, value_name = "CMD")]
+    before: Option<OsString>,
+    /// Run this by `sh -c` in the end, also when the backup failed or was interrupted, unless --before failed
+    #[arg(long, value_name = "CMD")]
+    after: Option<OsString>,
     /// A label for the point
     #[arg(long, value_name = "K=V", value_parser = tag)]
     tag: Vec<(String, String)>,
@@ -163,14 +169,16 @@ impl Backup {
         let report = backup(&repo, request)?;
         context.finish();
         tell(context, &repo, &source, &report)?;
-        let missed = !report.problems.is_empty() || (strict && !report.changed.is_empty());
+        let missed =
+            !report.problems.is_empty() || report.after.is_some() || (strict && !report.changed.is_empty());
         Ok(if missed { Outcome::Incomplete } else { Outcome::Done })
     }
 
     fn request(self) -> Result<Request, Error> {
         let (kind, tags, level) = (self.kind.map(Kind::meant), self.tag.clone(), self.compression);
         let (typed, read_again) = (self.source.clone(), self.read_again);
-        let map = self.map.as_deref().map(read_map).transpose()?;
+        let map = self.map.clone().map(|file| Map { file, since: None });
+        let hooks = Hooks { before: self.before.clone(), after: self.after.clone() };
         let (usual, what) = self.what()?;
         if let (Some(_), What::Paths(selection)) = (&map, &what)
             && selection.roots.len() != 1
@@ -182,7 +190,7 @@ impl Backup {
             return Err(Error::Request("a source has a name".to_owned()));
         }
         let program = concat!("seawall ", env!("CARGO_PKG_VERSION")).to_owned();
-        Ok(Request { source, what, kind, map, tags, level, program, cores: cores(), read_again })
+        Ok(Request { source, what, kind, map, hooks, tags, level, program, cores: cores(), read_again })
     }
 
     /// What is to be kept, and the name that its source has if none was given.
@@ -219,13 +227,6 @@ impl Backup {
     }
 }
 
-fn read_map(path: &Path) -> Result<Map, Error> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Error::Request(format!("read the map {}: {error}", path.display())))?;
-    let ranges = Ranges::parse(&String::from_utf8_lossy(&bytes))?;
-    Ok(Map { ranges, since: None })
-}
-
 fn named(name: &OsStr) -> String {
     format!("{}:{}", host(), show::bytes(name.as_bytes()))
 }
@@ -249,6 +250,11 @@ fn tell(context: &Context, repo: &Repo, source: &str, report: &Report) -> Result
     report.notices.iter().for_each(|notice| out.warning(notice));
     if let Some(warning) = report.map.and_then(wrong_map) {
         out.warning(warning);
+    }
+    if let Some(failed) = &report.after {
+        out.warning(format!(
+            "{failed}. The point is kept; what that command should have put right is still to be done"
+        ));
     }
     for problem in &report.problems {
         out.warning(format!("not kept: {}: {}", show::path(&problem.path), problem.what));
@@ -359,6 +365,7 @@ fn document(repo: &Repo, source: &str, report: &Report) -> Value {
             "blocks_compared": map.compared_blocks,
             "wrong_at": map.wrong_at,
         })),
+        "after": report.after.as_ref().map(ToString::to_string),
         "problems": show::problems(&report.problems),
         "changed": show::paths(&report.changed),
         "changed_unseen": show::paths(&report.betrayed),

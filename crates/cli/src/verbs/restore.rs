@@ -15,13 +15,14 @@ use crate::{show, time, verbs};
 /// Bring a point back
 ///
 /// A point of one path restores its content into DIR; a point of several restores each as DIR/absolute/path. Nothing is
-/// written outside DIR. What cannot be brought back is named, the rest is, and the exit code is 2, or 3 if stored data is
+/// written outside DIR. Of a point that holds one file, or with --include of that one file, DIR may be a block device or a
+/// file: then the content is written onto it. What cannot be brought back is named, the rest is, and the exit code is 2, or 3 if stored data is
 /// damaged.
 #[derive(clap::Args)]
 pub(crate) struct Restore {
     /// An id, the first digits of one, or `latest`
     point: String,
-    /// The directory to write into
+    /// The directory to write into, or with --existing a block device or file to write onto
     #[arg(long, value_name = "DIR")]
     into: PathBuf,
     /// With `latest`: the newest point not after this time, such as 2026-11-21T09:30:00Z or '2 hours ago'
@@ -62,7 +63,7 @@ pub(crate) struct Restore {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum There {
-    /// The directory must be empty
+    /// DIR must be an empty directory
     Refuse,
     /// Files are compared with the point, chunk by chunk, and only what differs is fetched and written; everything else stays
     Differences,

@@ -18,7 +18,7 @@ use source::directory::{Found, Reader};
 
 use super::collect::Unit;
 use super::feed::Feed;
-use super::map::{BLOCK, Map, MapReport, Ranges, Sample, split, widened};
+use super::map::{BLOCK, MapReport, Ranges, Sample, split, widened};
 use super::work::{Ticket, Workshop, lock};
 use crate::budget::{ENTRY_BYTES, READY_ENTRIES, SEGMENT_BYTES};
 use crate::error::{Error, Problem};
@@ -34,12 +34,12 @@ pub(super) struct Mapped<'r> {
 }
 
 impl<'r> Mapped<'r> {
-    /// Opens the point that `map` is relative to.
-    pub(super) fn open(repo: &'r Repo, map: Map, since: PointId) -> Result<Mapped<'r>, Error> {
+    /// Opens the point that `ranges` are relative to.
+    pub(super) fn open(repo: &'r Repo, ranges: Ranges, since: PointId) -> Result<Mapped<'r>, Error> {
         let fold = repo.fold();
         let since = fold.points.get(&since).cloned().ok_or_else(|| no_point(&since.to_string()))?;
         let run = fold.points.values().filter(|p| p.point.source == since.point.source).count() as u64;
-        Ok(Mapped { ranges: map.ranges, reader: repo::Reader::new(repo)?, since, run })
+        Ok(Mapped { ranges, reader: repo::Reader::new(repo)?, since, run })
     }
 
     /// The only file of the point, as it was.

@@ -4,6 +4,7 @@
 //! sample of the rest agrees with it; see [`super::image`].
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use format::genesis::IMAGE_BLOCK_BYTES;
 use format::id::PointId;
@@ -19,8 +20,8 @@ const SAMPLE_ONE_IN: u64 = 100;
 /// What changed in an image since a point.
 #[derive(Debug)]
 pub struct Map {
-    /// The ranges.
-    pub ranges: Ranges,
+    /// The file that says it. It is read when the backup begins, after a command that may write it.
+    pub file: PathBuf,
     /// The point; the newest of the source if none is named.
     pub since: Option<PointId>,
 }
@@ -40,11 +41,18 @@ pub struct MapReport {
 
 /// Ranges of bytes, each with the line that names it.
 #[derive(Debug, Default)]
-pub struct Ranges(Vec<(usize, Range<u64>)>);
+pub(super) struct Ranges(Vec<(usize, Range<u64>)>);
 
 impl Ranges {
+    /// Reads a map.
+    pub(super) fn read(file: &Path) -> Result<Ranges, Error> {
+        let bytes = std::fs::read(file)
+            .map_err(|error| Error::Request(format!("read the map {}: {error}", file.display())))?;
+        Ranges::parse(&String::from_utf8_lossy(&bytes))
+    }
+
     /// Reads lines of `OFFSET LENGTH`, in bytes, decimal or hexadecimal with `0x`. What follows `#` is a comment.
-    pub fn parse(text: &str) -> Result<Ranges, Error> {
+    fn parse(text: &str) -> Result<Ranges, Error> {
         let mut ranges = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let bad = |why: &str| Error::Map { line: index.saturating_add(1), why: why.to_owned() };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use format::id::PackId;
 use format::meta::Kind;
 use format::reference::{FrameId, Reference};
-use format::tree::{Entry, Walk, content_parts};
+use format::tree::{Entry, content_parts};
 use repo::{Reader, Repo};
 use source::directory::Target;
 
@@ -38,9 +38,11 @@ pub fn plan(repo: &Repo, request: &Request) -> Result<Plan, Error> {
     let include = Include::new(&request.include)?;
     let reader = Reader::new(repo)?;
     let mut plan = Plan::default();
-    Target::check(&request.into, request.existing)?;
+    if let Some(onto) = Target::check(&request.into, request.existing)? {
+        super::onto::check(&reader, request, &include, &onto)?;
+    }
     let (mut frames, mut links, mut wanted) = (BTreeSet::new(), BTreeSet::new(), false);
-    for entry in Walk::new(Nodes(&reader), request.point.point.root) {
+    for entry in include.walk(&reader, request.point.point.root) {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) if is_damage(&error) => {

@@ -127,7 +127,9 @@ impl<'a, 'r> Window<'a, 'r> {
         let old = self.target.take_up(&entry.path)?;
         if let Some(sink) = &old {
             sink.set_size(entry.meta.size)?;
-            pieces = compare::missing(pool, sink, pieces, self.reader.chunk_key())?;
+            if self.target.compares() {
+                pieces = compare::missing(pool, sink, pieces, self.reader.chunk_key())?;
+            }
             for (offset, length) in zeros {
                 report.written_bytes += sink.zero(offset, length)?;
             }
@@ -286,7 +288,7 @@ impl<'a, 'r> Window<'a, 'r> {
                 return;
             }
         };
-        let write = |sink: &FileSink| match sink.is_old() {
+        let write = |sink: &FileSink| match sink.is_old() && self.target.compares() {
             true => sink.write_differing(piece.offset, chunk),
             false => sink.write_at(piece.offset, chunk).map(|()| chunk.len() as u64),
         };

@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use super::attributes::{Attribute, Dresser, Shortfall, Subject, reason};
 use super::beneath::{At, Beneath, Way};
 use super::listing::{Buffer, Listing};
+use super::onto::{Onto, Use};
 use super::roots::shown;
 use super::sink::{FileSink, Parked};
 use super::status::Status;
@@ -58,7 +59,8 @@ pub enum Ownership {
     Mine,
 }
 
-/// A directory that a point is written into. May be used by many threads at once.
+/// A directory that a point is written into, or a device or file that the content of one is written onto. May be used by
+/// many threads at once.
 pub struct Target {
     inside: Arc<Inside>,
     existing: Existing,
@@ -71,18 +73,49 @@ pub(super) struct Inside {
     place: PathBuf,
     pub(super) beneath: Beneath,
     pub(super) dresser: Dresser,
+    /// What takes the content of the only file; then nothing beneath the root is touched.
+    pub(super) onto: Option<Onto>,
 }
 
 impl Target {
-    /// Opens `dir`, made with mode 0700 (its missing parents with the usual one) where it does not exist.
+    /// Opens `dir`, made with mode 0700 (its missing parents with the usual one) where it does not exist. Where it is a
+    /// block device or a file, content is written onto that; see [`Target::onto`].
     pub fn open(dir: &Path, existing: Existing, ownership: Ownership) -> Result<Target, Error> {
+        if let Some(onto) = Onto::open(dir, existing, Use::Write)? {
+            return Target::over(dir, onto, existing, ownership);
+        }
         let root = open_root(dir).map_err(|errno| Error::Target { path: shown(dir), why: errno.into() })?;
         let way = Way::of_this_machine(&root);
         Target::open_by(way, dir, root, existing, ownership)
     }
 
-    /// Refuses what [`Target::open`] would refuse for what `dir` holds, and makes nothing.
-    pub fn check(dir: &Path, existing: Existing) -> Result<(), Error> {
+    /// A target whose only file is `onto`. It needs no root; the one that it has is never used.
+    fn over(dir: &Path, onto: Onto, existing: Existing, ownership: Ownership) -> Result<Target, Error> {
+        let root = open_root(Path::new("/"))
+            .map_err(|errno| Error::Target { path: shown(dir), why: errno.into() })?;
+        let dresser = Dresser { accounts: Accounts::of_this_machine(), ownership, inherits: false };
+        let beneath = Beneath::new(root, Way::Steps);
+        let inside = Inside { place: dir.to_owned(), beneath, dresser, onto: Some(onto) };
+        Ok(Target { inside: Arc::new(inside), existing, is_new: false, beside: AtomicU64::new(0) })
+    }
+
+    /// The device or file that content is written onto, if it is none of a directory. Then there may be one file only; its
+    /// metadata and all directories are left aside.
+    pub fn onto(&self) -> Option<&Onto> {
+        self.inside.onto.as_ref()
+    }
+
+    /// Whether what is there is compared before it is written over.
+    pub fn compares(&self) -> bool {
+        self.existing == Existing::Differences
+    }
+
+    /// Refuses what [`Target::open`] would refuse for what `dir` holds, and makes nothing. Answers what the content would be
+    /// written onto, if `dir` is no directory.
+    pub fn check(dir: &Path, existing: Existing) -> Result<Option<Onto>, Error> {
+        if let Some(onto) = Onto::open(dir, existing, Use::Look)? {
+            return Ok(Some(onto));
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let looked = match openat(CWD, dir, flags, Mode::empty()) {
             Err(Errno::NOENT) => Ok(true),
@@ -90,7 +123,7 @@ impl Target {
         };
         match looked {
             Ok(false) if existing == Existing::Refuse => Err(Error::TargetNotEmpty { path: shown(dir) }),
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(None),
             Err(errno) => Err(Error::Target { path: shown(dir), why: errno.into() }),
         }
     }
@@ -115,12 +148,15 @@ impl Target {
         }
         let inherits = Holder::Open(root.as_fd()).value(DEFAULT_ACL).is_ok();
         let dresser = Dresser { accounts: Accounts::of_this_machine(), ownership, inherits };
-        let inside = Inside { place: dir.to_owned(), beneath: Beneath::new(root, way), dresser };
+        let inside = Inside { place: dir.to_owned(), beneath: Beneath::new(root, way), dresser, onto: None };
         Ok(Target { inside: Arc::new(inside), existing, is_new, beside: AtomicU64::new(0) })
     }
 
     /// Makes the directory `path` and those above it that are missing; one that is there stays.
     pub fn directory(&self, path: &TreePath) -> Result<(), Error> {
+        if self.onto().is_some() {
+            return Ok(());
+        }
         let made = match self.make_directory(path) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => self.make_way(path),
             made => made,
@@ -173,14 +209,28 @@ impl Target {
     }
 
     /// Opens the regular file that stands at `path` to be compared and changed in place, where differences were asked for
-    /// and it has no other name; `None` where it must be made anew.
+    /// and it has no other name; `None` where it must be made anew. What content is written onto is always taken up.
     pub fn take_up(&self, path: &TreePath) -> Result<Option<FileSink>, Error> {
+        if let Some(onto) = self.onto() {
+            return self.sink_onto(onto, path).map(Some);
+        }
         if self.existing == Existing::Differences { self.open_old(path, OFlags::RDWR) } else { Ok(None) }
     }
 
     /// Opens the regular file that stands at `path` to be read; `None` where there is none.
     pub fn look_at(&self, path: &TreePath) -> Result<Option<FileSink>, Error> {
+        if let Some(onto) = self.onto() {
+            return self.sink_onto(onto, path).map(Some);
+        }
         self.open_old(path, OFlags::RDONLY)
+    }
+
+    /// It stays open in between, as a device would otherwise be anybody's.
+    fn sink_onto(&self, onto: &Onto, path: &TreePath) -> Result<FileSink, Error> {
+        let file = onto.file.try_clone();
+        let trouble = |why| Error::System { act: "open", path: shown(&self.inside.place), why };
+        let parked = Parked { path: path.clone(), beside: None, is_old: true, inode: (0, 0) };
+        Ok(FileSink { file: file.map_err(trouble)?, parked, inside: self.inside.clone() })
     }
 
     fn open_old(&self, path: &TreePath, flags: OFlags) -> Result<Option<FileSink>, Error> {
@@ -209,6 +259,9 @@ impl Target {
 
     /// Takes up a file that was put aside, if it is still the same file.
     pub fn reopen(&self, parked: &Parked) -> Result<FileSink, Error> {
+        if let Some(onto) = self.onto() {
+            return self.sink_onto(onto, &parked.path);
+        }
         let open = || {
             let flags = OFlags::RDWR | OFlags::NONBLOCK;
             let file = self.inside.beneath.open(parked.stands(), flags)?;
@@ -260,6 +313,9 @@ impl Target {
     /// Sets owner, mode and time of what stands at `path`, in this order; what could not be set is answered.
     /// Files get theirs from [`FileSink::finish`]. Directories must come last of all, deepest first.
     pub fn metadata(&self, path: &TreePath, meta: &Meta) -> Result<Vec<Shortfall>, Error> {
+        if self.onto().is_some() {
+            return Ok(Vec::new());
+        }
         let dress = |subject: Subject<'_>| self.inside.dresser.dress(&subject, path, meta);
         let beneath = &self.inside.beneath;
         let set = || match meta.kind {
@@ -281,6 +337,9 @@ impl Target {
     /// Sets the flags that `meta` has for the file or directory at `path`, if any. Must come after all else, deepest first:
     /// what is immutable takes no change, and no name.
     pub fn flags(&self, path: &TreePath, meta: &Meta) -> Option<Shortfall> {
+        if self.onto().is_some() {
+            return None;
+        }
         let letters = meta.xattrs.iter().find(|(name, _)| &**name == FLAGS).map(|(_, letters)| letters)?;
         let set = || match path.is_root() {
             true => set_flags(self.inside.beneath.root(), letters),
@@ -296,7 +355,10 @@ impl Target {
     /// Waits until all that was written is on disk; an error that the disk kept to itself so far comes out
     /// here.
     pub fn sync(&self) -> Result<(), Error> {
-        let synced = syncfs(self.inside.beneath.root());
+        let synced = match self.onto() {
+            Some(onto) => onto.sync(),
+            None => syncfs(self.inside.beneath.root()),
+        };
         synced.map_err(|errno| self.inside.trouble("write back", &TreePath::root(), errno))
     }
 
@@ -354,7 +416,7 @@ impl Target {
 impl Inside {
     /// What `errno` means for `path` in a target.
     pub(super) fn trouble(&self, act: &'static str, path: &TreePath, errno: Errno) -> Error {
-        let place = if path.is_root() {
+        let place = if path.is_root() || self.onto.is_some() {
             self.place.clone()
         } else {
             self.place.join(std::ffi::OsStr::from_bytes(path.as_bytes()))

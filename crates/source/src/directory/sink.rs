@@ -158,9 +158,17 @@ impl FileSink {
         Ok(length)
     }
 
-    /// Gives the file this length.
+    /// Gives the file this length; a device that has room for so much keeps its own.
     pub fn set_size(&self, size: u64) -> Result<(), Error> {
+        if let Some(onto) = self.inside.onto.as_ref().filter(|onto| onto.is_device()) {
+            return onto.check_room(size);
+        }
         ftruncate(&self.file, size).map_err(|errno| self.trouble("set the length of", errno))
+    }
+
+    /// Whether it ends where its content ends; a device may go on.
+    pub fn ends_with_content(&self) -> bool {
+        self.inside.onto.as_ref().is_none_or(|onto| !onto.is_device())
     }
 
     /// Lets go of what memory holds of the file, so that the next read asks the disk. Where that is not possible, the
@@ -177,6 +185,9 @@ impl FileSink {
     /// Sets owner, mode, attributes and time, in this order, puts the file in its place, and closes it; call it after the
     /// last write. What could not be set is answered.
     pub fn finish(self, meta: &Meta) -> Result<Vec<Shortfall>, Error> {
+        if self.inside.onto.is_some() {
+            return Ok(Vec::new());
+        }
         let subject = Subject::Open(self.file.as_fd());
         let shortfalls = self.inside.dresser.dress(&subject, &self.parked.path, meta);
         if let Some(beside) = &self.parked.beside {
