@@ -4,9 +4,11 @@
 pub mod files;
 pub mod listing;
 pub mod odd;
+pub mod proxy;
 pub mod s3;
 pub mod seawall;
 pub mod servers;
+pub mod tls;
 
 use std::io::Write;
 

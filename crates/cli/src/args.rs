@@ -57,6 +57,10 @@ pub(crate) struct Global {
     /// Fetch at most this many bytes per second, such as 10M
     #[arg(long, value_name = "RATE", global = true)]
     pub(crate) limit_download: Option<String>,
+    /// Go on trying a place that does not answer for this long, such as 90s, 15m or 2h [default: 5m, and 5s where it has
+    /// not answered yet]
+    #[arg(long, value_name = "TIME", global = true)]
+    pub(crate) retry_for: Option<String>,
     /// Print one JSON document
     #[arg(long, global = true)]
     pub(crate) json: bool,

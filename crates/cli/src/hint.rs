@@ -144,11 +144,45 @@ fn of_storage(error: &storage::Error) -> Option<String> {
         E::Denied { .. } => "check the credentials in the environment or profile, and what they allow",
         E::Exists { .. } => "look at what is stored there; --repo names another place",
         E::Unavailable { .. } => "try again later",
+        E::Busy { .. } => {
+            "try again later, or let it wait longer with --retry-for 1h; what was stored is found and used"
+        }
+        E::Obstructed { obstacle, .. } => of_obstacle(*obstacle),
         E::Full { .. } => "make space, then run the same command again: what was stored is found and used",
         E::GaveUp { source, .. } => return of_storage(source),
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+fn of_obstacle(obstacle: storage::Obstacle) -> &'static str {
+    use storage::Obstacle as O;
+    match obstacle {
+        O::UnknownAuthority => "name the certificate of the server's own authority: --ca-file FILE",
+        O::OtherHost => {
+            "put the host name of the certificate into the endpoint of --repo, or give the server a certificate for this \
+             name"
+        }
+        O::CertificateTime => {
+            "give the server a new certificate; if it is valid, set the clock of this machine: `timedatectl set-ntp true`"
+        }
+        O::BadCertificate => "give the server another certificate, or check what --ca-file names",
+        O::NoTls => "check the port of the endpoint; where no encryption is wanted, say http:// in --repo",
+        O::Proxy => "check HTTPS_PROXY and HTTP_PROXY; NO_PROXY=HOST goes around the proxy",
+        O::ProxyLogin => {
+            "put user and password into the proxy's URL, as in HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT; NO_PROXY=HOST \
+             goes around the proxy"
+        }
+        O::Clock => "set the clock of this machine, as with `timedatectl set-ntp true`",
+        O::Expired => {
+            "get new credentials, then run the same command again: what a backup has stored is found and used; a \
+             restore goes on with --resume"
+        }
+        O::UnknownHost => {
+            "correct the endpoint in --repo; if it is right, `getent hosts HOST` says whether names are found here, and \
+             --retry-for 15m waits for the network"
+        }
+    }
 }
 
 fn is_local(act: &storage::Act) -> bool {

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use format::id::RepoId;
-use storage::{Limits, Location};
+use storage::{Limits, Location, Patience};
 use zeroize::Zeroizing;
 
 use crate::args::Global;
@@ -133,19 +134,34 @@ pub(crate) fn trust(typed: Option<&str>) -> Result<Option<RepoId>, Error> {
 
 /// How the place is spoken to.
 pub(crate) fn network(global: &Global) -> Result<storage::Settings, Error> {
-    let rate = |typed: &Option<String>| typed.as_deref().map(bytes).transpose();
+    let rate = |flag: &str, typed: &Option<String>| {
+        let told = |error| Error::Request(format!("{flag}: {error}"));
+        typed.as_deref().map(|typed| bytes(typed).map_err(told)).transpose()
+    };
     let limits = Limits {
-        upload: rate(&global.limit_upload)?,
-        download: rate(&global.limit_download)?,
+        upload: rate("--limit-upload", &global.limit_upload)?,
+        download: rate("--limit-download", &global.limit_download)?,
         ..Limits::default()
     };
     let environment = storage::Environment::of_process();
-    Ok(storage::Settings {
-        ca_file: global.ca_file.clone(),
-        limits,
-        environment,
-        ..storage::Settings::default()
-    })
+    let patience = global.retry_for.as_deref().map(duration).transpose()?;
+    let patience = patience.map(Patience::lasting).unwrap_or_default();
+    Ok(storage::Settings { ca_file: global.ca_file.clone(), limits, environment, patience })
+}
+
+/// A time as people type it: `90s`, `15m`, `2h`.
+fn duration(typed: &str) -> Result<Duration, Error> {
+    let bad = || Error::Request(format!("--retry-for: {typed} is not a time such as 90s, 15m or 2h"));
+    let digits = typed.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+    let (number, unit) = typed.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    let seconds: u64 = match unit.trim() {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        _ => return Err(bad()),
+    };
+    number.checked_mul(seconds).filter(|total| *total > 0).map(Duration::from_secs).ok_or_else(bad)
 }
 
 /// A number of bytes as people type it: `500k`, `10M`, `1.5GiB`. Letters alone count in thousands.
@@ -253,6 +269,16 @@ mod tests {
         }
         for bad in ["", "M", "-1", "1x", "0", "0.1", "1MM", "."] {
             assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (typed, seconds) in [("90s", 90), ("15m", 900), ("15 min", 900), ("2h", 7200)] {
+            assert_eq!(duration(typed).unwrap(), Duration::from_secs(seconds), "{typed}");
+        }
+        for bad in ["", "5", "s", "0s", "-1s", "1.5h", "1d", "99999999999999999999s", "9999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 

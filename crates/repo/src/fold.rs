@@ -477,18 +477,19 @@ impl Fold {
         self.unknown.iter().find(|fact| fact.critical.iter().any(|v| v == verb))
     }
 
-    /// The newest live point of `source`, or of all, that is not after `latest` (UTC nanoseconds). A point whose clock was
-    /// ahead is not the newest: another one was stated after it and was finished, by its own clock, before the first began.
+    /// The newest live point of `source`, or of all, that is not after `latest` (UTC nanoseconds) and whose clock was not
+    /// ahead.
     pub fn newest(&self, source: Option<&str>, latest: i64) -> Option<&PointRecord> {
         let live = self.live(source);
-        let ahead = |p: &PointRecord| {
-            live.iter().any(|other| {
-                let same = other.point.source == p.point.source;
-                same && other.stated > p.stated && other.point.finished < p.point.as_of
-            })
-        };
         let mut believable = live.iter().rev().filter(|p| p.point.as_of <= latest);
-        believable.find(|p| !ahead(p)).copied()
+        believable.find(|p| !is_ahead(p, &live)).copied()
+    }
+
+    /// Live points whose clock was ahead: of the same source another one was stated after it and was finished, by its own
+    /// clock, before the first began.
+    pub fn ahead(&self) -> BTreeSet<PointId> {
+        let live = self.live(None);
+        live.iter().filter(|p| is_ahead(p, &live)).map(|p| p.point.id).collect()
     }
 
     /// Live points of `source`, or all, oldest `as_of` first.
@@ -498,6 +499,14 @@ impl Fold {
         points.sort_by_key(|p| (p.point.as_of, p.point.id));
         points
     }
+}
+
+fn is_ahead(p: &PointRecord, others: &[&PointRecord]) -> bool {
+    let before = |other: &&PointRecord| {
+        let same = other.point.source == p.point.source;
+        same && other.stated > p.stated && other.point.finished < p.point.as_of
+    };
+    others.iter().any(before)
 }
 
 /// Whether each chunk is replaced by one of the same content; a reader checks what it gets against the id

@@ -295,12 +295,11 @@ impl Repo {
         }
     }
 
-    /// The newest point of `source` that is not after `at` (UTC nanoseconds).
+    /// The newest point of `source` that is not after `at` (UTC nanoseconds), by the same rule as `latest`.
     pub fn point_at(&self, source: Option<&str>, at: i64) -> Result<PointRecord, Error> {
         self.must_read()?;
         let fold = self.fold();
-        let found = fold.live(source).into_iter().rfind(|p| p.point.as_of <= at);
-        found.cloned().ok_or_else(|| self.no_point("that is so old".to_owned()))
+        fold.newest(source, at).cloned().ok_or_else(|| self.no_point("that is so old".to_owned()))
     }
 
     /// There is no such point; or there may have been, where some of the history is lost.

@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use world::{Remedied, Remedy};
 
@@ -101,6 +102,60 @@ impl fmt::Display for Act {
     }
 }
 
+/// What can lie between us and a place, each with something else to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Obstacle {
+    /// The server's certificate is of an authority that nobody here knows.
+    UnknownAuthority,
+    /// The server's certificate is for another host name.
+    OtherHost,
+    /// The server's certificate is no longer valid, or not yet.
+    CertificateTime,
+    /// The server's certificate cannot be used, for another reason.
+    BadCertificate,
+    /// What answers does not speak TLS.
+    NoTls,
+    /// The proxy is away, or opens no way to the place.
+    Proxy,
+    /// The proxy wants credentials, or others.
+    ProxyLogin,
+    /// The clocks of this machine and of the server differ too much.
+    Clock,
+    /// The credentials were good once.
+    Expired,
+    /// There is no host of this name.
+    UnknownHost,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Obstacle::UnknownAuthority => {
+                "the server's certificate comes from an authority that is not trusted"
+            }
+            Obstacle::OtherHost => "the server's certificate is for another host name",
+            Obstacle::CertificateTime => "the server's certificate is not valid now",
+            Obstacle::BadCertificate => "the server's certificate is not accepted",
+            Obstacle::NoTls => "the server does not speak TLS",
+            Obstacle::Proxy => "the proxy does not lead there",
+            Obstacle::ProxyLogin => "the proxy wants other credentials",
+            Obstacle::Clock => "the clock of this machine and that of the server differ too much",
+            Obstacle::Expired => "the credentials have expired",
+            Obstacle::UnknownHost => "there is no host of this name",
+        })
+    }
+}
+
+impl Obstacle {
+    fn remedy(self) -> Remedy {
+        match self {
+            // A resolver or a proxy that is away says the same as one that was never there.
+            Obstacle::Proxy | Obstacle::UnknownHost => Remedy::Retry,
+            _ => Remedy::Correct,
+        }
+    }
+}
+
 /// Why an object did not reach its place, or did not come back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -139,6 +194,26 @@ pub enum Error {
         /// What was being done.
         act: Box<Act>,
         /// What happened instead.
+        detail: String,
+    },
+    /// The place is there and asks for fewer requests, or is overloaded.
+    #[error("{act}: the place is too busy ({detail})")]
+    Busy {
+        /// What was being done.
+        act: Box<Act>,
+        /// How long it asks to wait, if it says so.
+        wait: Option<Duration>,
+        /// What it said.
+        detail: String,
+    },
+    /// Something on the way to the place or about this machine, which has a remedy of its own.
+    #[error("{act}: {obstacle} ({detail})")]
+    Obstructed {
+        /// What was being done.
+        act: Box<Act>,
+        /// What is in the way.
+        obstacle: Obstacle,
+        /// What showed it.
         detail: String,
     },
     /// No room, or a quota is used up.
@@ -227,7 +302,8 @@ impl Error {
 impl Remedied for Error {
     fn remedy(&self) -> Remedy {
         match self {
-            Error::Unavailable { .. } | Error::CutShort { .. } => Remedy::Retry,
+            Error::Unavailable { .. } | Error::Busy { .. } | Error::CutShort { .. } => Remedy::Retry,
+            Error::Obstructed { obstacle, .. } => obstacle.remedy(),
             Error::GaveUp { source, .. } => match **source {
                 Error::CutShort { .. } => Remedy::Repair,
                 ref last => last.remedy(),

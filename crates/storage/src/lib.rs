@@ -12,12 +12,13 @@ mod key;
 mod local;
 mod location;
 mod memory;
+mod meter;
 mod settings;
 mod store;
 pub mod suite;
 mod wrap;
 
-pub use error::{Act, Error, Place, Verb};
+pub use error::{Act, Error, Obstacle, Place, Verb};
 pub use key::{KEY_BYTES_MAX, KeyPrefix, ObjectKey};
 pub use local::Local;
 pub use location::{Bucket, Location};

@@ -14,11 +14,11 @@ use crate::{Error, Limited, Limits, Local, Location, Measured, Patience, Retryin
 pub struct Settings {
     /// PEM file of further authorities whose certificates are trusted.
     pub ca_file: Option<PathBuf>,
-    /// Requests in flight and bytes per second.
+    /// Requests in flight, and bytes per second: behind HTTP on the line itself, elsewhere per object.
     pub limits: Limits,
     /// How long to go on trying.
     pub patience: Patience,
-    /// Variables that name credentials; see [`Environment::of_process`].
+    /// Variables that name credentials and proxies; see [`Environment::of_process`].
     pub environment: Environment,
 }
 
@@ -27,10 +27,12 @@ pub struct Settings {
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// The variables of this process that name credentials or where to find them.
+    /// The variables of this process that name credentials or where to find them, and proxies.
     pub fn of_process() -> Environment {
         let ours = |name: &str| {
-            name == "HOME" || ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|prefix| name.starts_with(prefix))
+            name == "HOME"
+                || ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|prefix| name.starts_with(prefix))
+                || ["_PROXY", "_proxy"].iter().any(|suffix| name.ends_with(suffix))
         };
         let variables = std::env::vars_os();
         let text =
@@ -73,12 +75,16 @@ pub fn open_measured(
     world: &World,
 ) -> Result<Arc<Measured>, Error> {
     let base = open_bare(location, settings, world)?;
-    let limited = Arc::new(Limited::new(base, settings.limits, world));
+    let limits = match location {
+        Location::Local(_) => settings.limits,
+        _ => Limits { upload: None, download: None, ..settings.limits },
+    };
+    let limited = Arc::new(Limited::new(base, limits, world));
     let retrying = Arc::new(Retrying::new(limited, settings.patience, world));
     Ok(Arc::new(Measured::new(retrying, world)))
 }
 
-/// Opens a place with nothing around it: what fails, fails at once.
+/// Opens a place with nothing around it: what fails, fails at once. Limits of bytes hold behind HTTP alone.
 pub fn open_bare(location: &Location, settings: &Settings, world: &World) -> Result<Arc<dyn Store>, Error> {
     match location {
         Location::Local(path) => {

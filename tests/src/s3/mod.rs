@@ -20,8 +20,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 pub use orders::{Conditions, Orders};
 pub use wire::Counts;
@@ -29,6 +31,11 @@ pub use wire::Counts;
 use orders::Desk;
 use shelf::Shelf;
 use wire::Wire;
+
+use crate::tls::Certificate;
+
+/// Access keys `seawall-1`, `seawall-2` and so on are good too, up to this one.
+const KEYS_GIVEN_MAX: u32 = 1_000;
 
 /// What a server begins with.
 #[derive(Clone, Debug)]
@@ -45,6 +52,8 @@ pub struct Config {
     pub orders: Orders,
     /// Port on 127.0.0.1; 0 is any free one.
     pub port: u16,
+    /// The certificate of a server that speaks TLS and nothing else.
+    pub tls: Option<Certificate>,
 }
 
 impl Default for Config {
@@ -56,6 +65,7 @@ impl Default for Config {
             directory: None,
             orders: Orders::default(),
             port: 0,
+            tls: None,
         }
     }
 }
@@ -85,7 +95,11 @@ impl Server {
         }
         let mut builder =
             S3ServiceBuilder::new(verbs::Verbs { shelf, desk: desk.clone(), uploads: Default::default() });
-        builder.set_auth(SimpleAuth::from_single(config.access_key.clone(), config.secret_key.clone()));
+        let mut keys = SimpleAuth::from_single(config.access_key.clone(), config.secret_key.clone());
+        for number in 1..=KEYS_GIVEN_MAX {
+            keys.register(format!("seawall-{number}"), wire::SECRET.into());
+        }
+        builder.set_auth(keys);
         let wire = Arc::new(Wire { service: builder.build(), desk: desk.clone() });
 
         let listener =
@@ -93,13 +107,15 @@ impl Server {
         listener.set_nonblocking(true).expect("a listener can be polled");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || serve(listener, wire, stopped));
+        let tls = config.tls.as_ref().map(Certificate::acceptor);
+        let thread = std::thread::spawn(move || serve(listener, wire, tls, stopped));
         Server { address, config, desk, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Its URL, as in `http://127.0.0.1:4711`.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.config.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// A location in one of its buckets.
@@ -138,7 +154,12 @@ impl Drop for Server {
     }
 }
 
-fn serve(listener: std::net::TcpListener, wire: Arc<Wire>, mut stopped: oneshot::Receiver<()>) {
+fn serve(
+    listener: std::net::TcpListener,
+    wire: Arc<Wire>,
+    tls: Option<TlsAcceptor>,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("threads can be started");
     runtime.block_on(async {
@@ -151,13 +172,24 @@ fn serve(listener: std::net::TcpListener, wire: Arc<Wire>, mut stopped: oneshot:
             let Ok((stream, _)) = accepted else { continue };
             // Latency is ordered, never an accident of small packets.
             let _ = stream.set_nodelay(true);
-            tokio::spawn(connection(stream, wire.clone()));
+            let (wire, tls) = (wire.clone(), tls.clone());
+            tokio::spawn(async move {
+                match tls {
+                    None => connection(stream, wire).await,
+                    Some(tls) => {
+                        // Who does not like the certificate hangs up.
+                        if let Ok(stream) = tls.accept(stream).await {
+                            connection(stream, wire).await;
+                        }
+                    }
+                }
+            });
         }
     });
     runtime.shutdown_background();
 }
 
-async fn connection(stream: tokio::net::TcpStream, wire: Arc<Wire>) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, wire: Arc<Wire>) {
     let answer = hyper::service::service_fn(move |request| {
         let wire = wire.clone();
         async move { wire.answer(request).await }

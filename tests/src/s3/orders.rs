@@ -1,6 +1,8 @@
 //! What a server is told to do wrong, and the counter that deals it out.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use world::{Chance, World};
@@ -34,6 +36,18 @@ pub struct Orders {
     pub unavailable_per_mille: u64,
     /// Reads of objects whose keys hold this are answered with 503.
     pub unreadable: Option<String>,
+    /// The status of these answers instead of 503.
+    pub busy_status: Option<u16>,
+    /// The `Retry-After` of these answers: seconds.
+    pub retry_after_s: Option<u64>,
+    /// Whether these faults happen only to requests after so many others.
+    pub busy_after: u64,
+    /// Each access key is good for so many requests; then it has expired.
+    pub key_uses: Option<u32>,
+    /// Access keys that have expired.
+    pub expired_keys: Vec<String>,
+    /// By how many seconds the server's clock is ahead of this machine's.
+    pub clock_ahead_s: i64,
     /// So many of the next writes are done and then answered with 500.
     pub fail_after_next: u32,
     /// Bodies of objects end after so many bytes, as if the line broke...
@@ -74,6 +88,14 @@ struct State {
     orders: Orders,
     chance: Chance,
     counts: Counts,
+    /// How often each access key was used.
+    uses: BTreeMap<String, u32>,
+    /// Access keys that were given out.
+    given: u32,
+    /// From when on it counts who comes although it asked to be left alone, on the monotonic clock.
+    quiet_from: Duration,
+    /// Until when it asked to be left alone, on the monotonic clock.
+    quiet_until: Duration,
 }
 
 impl std::fmt::Debug for Desk {
@@ -91,7 +113,15 @@ fn chance_of(orders: &Orders) -> Chance {
 impl Desk {
     pub(super) fn new(orders: Orders) -> Desk {
         let chance = chance_of(&orders);
-        let state = State { orders, chance, counts: Counts::default() };
+        let state = State {
+            orders,
+            chance,
+            counts: Counts::default(),
+            uses: BTreeMap::new(),
+            given: 0,
+            quiet_from: Duration::ZERO,
+            quiet_until: Duration::ZERO,
+        };
         Desk { state: Mutex::new(state), world: World::real() }
     }
 
@@ -121,14 +151,46 @@ impl Desk {
         add(&mut self.state().counts);
     }
 
-    /// Whether this request is answered with 503.
+    /// Whether this request is answered with 503. Those that come although the server asked for quiet are counted.
     pub(super) fn is_unavailable(&self) -> bool {
         let mut state = self.state();
-        if taken(&mut state.orders.unavailable_next) {
-            return true;
+        let now = self.world.monotonic();
+        state.counts.impatient += u64::from((state.quiet_from..state.quiet_until).contains(&now));
+        if state.orders.busy_after > 0 {
+            state.orders.busy_after -= 1;
+            return false;
         }
         let per_mille = state.orders.unavailable_per_mille;
-        per_mille > 0 && state.chance.below(1_000) < per_mille
+        let busy = taken(&mut state.orders.unavailable_next)
+            || (per_mille > 0 && state.chance.below(1_000) < per_mille);
+        if let Some(asked) = state.orders.retry_after_s.filter(|_| busy) {
+            // What was on its way when it asked is no impatience.
+            let on_the_way = Duration::from_millis(200);
+            if now >= state.quiet_until {
+                state.quiet_from = now + on_the_way;
+            }
+            state.quiet_until = now + Duration::from_secs(asked);
+        }
+        busy
+    }
+
+    /// Whether this access key has been used too often.
+    pub(super) fn has_expired(&self, key: &str) -> bool {
+        let mut state = self.state();
+        if state.orders.expired_keys.iter().any(|expired| expired == key) {
+            return true;
+        }
+        let Some(most) = state.orders.key_uses else { return false };
+        let uses = state.uses.entry(key.to_owned()).or_default();
+        *uses = uses.saturating_add(1);
+        *uses > most
+    }
+
+    /// The number of another access key.
+    pub(super) fn give_key(&self) -> u32 {
+        let mut state = self.state();
+        state.given += 1;
+        state.given
     }
 
     /// Whether this object cannot be read.

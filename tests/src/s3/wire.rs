@@ -2,7 +2,8 @@
 //! and hands everything else to the S3 protocol.
 //!
 //! Requests to `/-/` are the server's own, not S3's (no bucket can have that name): `GET /-/orders` and
-//! `PUT /-/orders` read and replace the orders as JSON, `GET /-/counts` tells what was asked.
+//! `PUT /-/orders` read and replace the orders as JSON, `GET /-/counts` tells what was asked, and `/-/credentials` and
+//! `/-/sts` give out access keys as the services of a cloud do.
 
 use std::time::Duration;
 
@@ -32,6 +33,12 @@ pub struct Counts {
     pub spoiled: u64,
     /// Uploads that carried a checksum beside their signature.
     pub with_checksum: u64,
+    /// Requests that came although the server had asked for quiet.
+    pub impatient: u64,
+    /// Requests whose credentials had expired.
+    pub expired: u64,
+    /// Access keys that were given out.
+    pub given: u64,
 }
 
 pub(super) struct Wire {
@@ -55,9 +62,9 @@ impl Wire {
                 drained(request, refusal(403, "InvalidAccessKeyId", "The key is refused on order.")).await
             );
         }
-        if self.desk.is_unavailable() {
+        if let Some(refusal) = self.refused(&request, &orders) {
             self.spoiled();
-            return Ok(drained(request, refusal(503, "SlowDown", "Busy on order.")).await);
+            return Ok(drained(request, refusal).await);
         }
         let (upload, rate) = (length(request.headers()), orders.bytes_per_second);
         self.wait(duration(upload, rate)).await;
@@ -74,6 +81,49 @@ impl Wire {
             return Ok(refusal(500, "InternalError", "Done, but failed on order."));
         }
         Ok(if reads_object { self.sent(answer, &path, &orders).await } else { answer })
+    }
+
+    /// The refusal that was ordered for this request, if any was.
+    fn refused(&self, request: &Request<Incoming>, orders: &Orders) -> Option<Answer> {
+        let now_s = self.desk.world.now_ns().div_euclid(1_000_000_000) + orders.clock_ahead_s;
+        if signed_at(request).is_some_and(|at| at.abs_diff(now_s) > SKEW_S_MAX) {
+            let mut answer = refusal(403, "RequestTimeTooSkewed", "The difference is too large.");
+            let date = httpdate(now_s).parse().expect("a date is a header");
+            answer.headers_mut().insert(header::DATE, date);
+            return Some(answer);
+        }
+        if access_key(request).is_some_and(|key| self.desk.has_expired(&key)) {
+            self.desk.count(|counts| counts.expired += 1);
+            return Some(refusal(400, "ExpiredToken", "The provided token has expired."));
+        }
+        if !self.desk.is_unavailable() {
+            return None;
+        }
+        let status = orders.busy_status.unwrap_or(503);
+        let mut answer = refusal(status, "SlowDown", "Busy on order.");
+        if let Some(seconds) = orders.retry_after_s {
+            answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        Some(answer)
+    }
+
+    /// Credentials as a container's agent or a token service gives them: another key each time, valid for ages.
+    fn credentials(&self, as_xml: bool) -> Answer {
+        let key = format!("seawall-{}", self.desk.give_key());
+        self.desk.count(|counts| counts.given += 1);
+        let (secret, token, expires) = (SECRET, "a-token", "2999-01-01T00:00:00Z");
+        if as_xml {
+            let text = format!(
+                "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
+                 <AccessKeyId>{key}</AccessKeyId><SecretAccessKey>{secret}</SecretAccessKey>\
+                 <SessionToken>{token}</SessionToken><Expiration>{expires}</Expiration></Credentials>\
+                 </AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
+            );
+            return Response::new(Body::from(text));
+        }
+        json(&serde_json::json!({
+            "AccessKeyId": key, "SecretAccessKey": secret, "Token": token, "Expiration": expires
+        }))
     }
 
     fn count(&self, request: &Request<Incoming>) {
@@ -152,6 +202,8 @@ impl Wire {
     async fn own(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
         match (request.method().as_str(), path.as_str()) {
+            ("GET", "/-/credentials") => self.credentials(false),
+            (_, "/-/sts") => self.credentials(true),
             ("GET", "/-/orders") => json(&self.desk.orders()),
             ("GET", "/-/counts") => json(&self.desk.counts()),
             ("PUT" | "POST", "/-/orders") => {
@@ -176,6 +228,32 @@ async fn drained(request: Request<Incoming>, answer: Answer) -> Answer {
     let mut body = request.into_body().into_data_stream();
     while let Ok(Some(_)) = body.try_next().await {}
     answer
+}
+
+/// As Amazon's: a quarter of an hour.
+const SKEW_S_MAX: u64 = 900;
+
+/// The secret of all keys that this gives out.
+pub(super) const SECRET: &str = "seawall-secret";
+
+/// When a request says it was signed, in UTC seconds since 1970.
+fn signed_at(request: &Request<Incoming>) -> Option<i64> {
+    let text = request.headers().get("x-amz-date")?.to_str().ok()?;
+    let civil = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
+    Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
+}
+
+/// The access key that a request is signed with.
+fn access_key(request: &Request<Incoming>) -> Option<String> {
+    let signature = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (key, _) = signature.split_once("Credential=")?.1.split_once('/')?;
+    Some(key.to_owned())
+}
+
+/// A date as headers have it.
+fn httpdate(s: i64) -> String {
+    let at = jiff::Timestamp::from_second(s).expect("the order is a few hours");
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 fn is_object(path: &str) -> bool {

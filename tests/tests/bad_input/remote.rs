@@ -61,7 +61,8 @@ fn a_busy_region_is_tried_again_and_one_that_stays_busy_is_unavailable() {
     assert_eq!(said.code, 0, "{said}");
     assert!(server.counts().spoiled > 0);
     order(&server, Orders { unavailable_per_mille: 1_000, ..Orders::default() });
-    assert_told(&house.try_to_keep(&[]), 6, &["503", "SlowDown", "tried", "later"]);
+    let said = house.try_to_keep(&["--retry-for", "3s"]);
+    assert_told(&said, 6, &["503", "SlowDown", "tried", "later"]);
     no_faults(&server);
     house.is_whole();
 }

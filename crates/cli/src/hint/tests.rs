@@ -86,7 +86,8 @@ fn errors_of_the_repository() {
 
 #[test]
 fn errors_of_a_place_wherever_they_come_up() {
-    use storage::Error as E;
+    use storage::{Error as E, Obstacle as O};
+    let obstructed = |obstacle| E::Obstructed { act: act(), obstacle, detail: text("x") };
     let rows = || {
         [
             (E::NotFound { act: act() }, None),
@@ -95,6 +96,17 @@ fn errors_of_a_place_wherever_they_come_up() {
             (E::Denied { act: act(), detail: text("x") }, Some("credentials")),
             (E::Denied { act: local_act(), detail: text("x") }, Some("owns that folder")),
             (E::Unavailable { act: act(), detail: text("x") }, Some("later")),
+            (E::Busy { act: act(), wait: None, detail: text("x") }, Some("--retry-for")),
+            (obstructed(O::UnknownAuthority), Some("--ca-file")),
+            (obstructed(O::OtherHost), Some("host name of the certificate")),
+            (obstructed(O::CertificateTime), Some("new certificate")),
+            (obstructed(O::BadCertificate), Some("another certificate")),
+            (obstructed(O::NoTls), Some("http://")),
+            (obstructed(O::Proxy), Some("NO_PROXY")),
+            (obstructed(O::ProxyLogin), Some("USER:PASSWORD")),
+            (obstructed(O::Clock), Some("timedatectl")),
+            (obstructed(O::Expired), Some("new credentials")),
+            (obstructed(O::UnknownHost), Some("correct the endpoint")),
             (E::Full { act: act(), detail: text("x") }, Some("make space")),
             (E::CutShort { act: act(), promised: 2, got: 1, detail: text("x") }, None),
             (E::OutOfRange { act: act(), asked: 0..2, size: 1 }, None),
@@ -183,11 +195,17 @@ fn errors_of_the_engine_and_of_what_was_typed() {
 #[test]
 fn exit_codes_follow_from_what_helps() {
     use repo::Error as E;
+    let obstructed =
+        |obstacle| Error::Storage(storage::Error::Obstructed { act: act(), obstacle, detail: text("x") });
     let rows = [
         (Error::Repo(E::NoRepository(text("p"))), 4),
         (Error::Repo(E::Malformed(malformed())), 3),
         (Error::Repo(E::Raced(text("x"))), 5),
         (Error::Storage(storage::Error::Unavailable { act: act(), detail: text("x") }), 6),
+        (Error::Storage(storage::Error::Busy { act: act(), wait: None, detail: text("x") }), 6),
+        (obstructed(storage::Obstacle::Expired), 4),
+        (obstructed(storage::Obstacle::UnknownHost), 6),
+        (obstructed(storage::Obstacle::ProxyLogin), 4),
         (Error::Storage(storage::Error::Full { act: act(), detail: text("x") }), 1),
         (Error::Request(text("x")), 4),
         (Error::Interrupted, 130),

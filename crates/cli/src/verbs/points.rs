@@ -20,6 +20,9 @@ pub(crate) struct Points {
     source: Option<String>,
 }
 
+/// What clocks of hosts may differ by before it is worth a word.
+const CLOCKS_APART_NS_MAX: i64 = 15 * 60 * 1_000_000_000;
+
 const HEADINGS: [&str; 10] =
     ["point", "as of", "source", "kind", ">files", ">logical", ">new", ">stored", "verified", "regions"];
 
@@ -30,7 +33,21 @@ impl Points {
         verbs::check_known(&repo, self.source.as_deref())?;
         let (fold, now) = (repo.fold(), context.world.now_ns());
         let points = fold.live(self.source.as_deref());
-        let body = json!({ "points": points.iter().map(|p| document(&repo, p, now)).collect::<Value>() });
+        let behind = fold.ahead();
+        let to_come = now.saturating_add(CLOCKS_APART_NS_MAX);
+        let ahead = |p: &PointRecord| behind.contains(&p.point.id) || p.point.as_of > to_come;
+        let document = |p: &&PointRecord| {
+            let mut document = document(&repo, p, now);
+            document["clock_ahead"] = ahead(p).into();
+            document
+        };
+        let body = json!({ "points": points.iter().map(document).collect::<Value>() });
+        points.iter().filter(|p| ahead(p)).for_each(|p| {
+            context.out.note(format!(
+                "point {} was made by a clock that was ahead: it counts as the newest only until there is another",
+                show::short(p.point.id)
+            ));
+        });
         context.out.result("points/1", body, |out| {
             let rows: Vec<Vec<String>> = points.iter().map(|p| row(&repo, p, now)).collect();
             show::table(out, &HEADINGS, &rows)

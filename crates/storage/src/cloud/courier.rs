@@ -7,25 +7,32 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::{Either, select};
-use http::StatusCode;
+use http::header::{DATE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode, Uri};
+use http_body_util::BodyExt;
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-    ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
+    HttpService,
 };
-use world::World;
+use url::Url;
+use world::{Step, World};
+
+use super::way::Way;
 
 /// Longest time for an answer to begin, after the body was sent.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Longest silence within a body that comes.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// An upload slower than 128 KiB/s (1 Mbit/s) is taken for a broken line.
-const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 128 * 1024;
+/// After this long a person wants to know what is waited for.
+const TOLD_AFTER: Duration = Duration::from_secs(2);
 /// Refusals are short; more of them is not read.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
@@ -33,17 +40,42 @@ const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub(super) enum Heard {
     /// The server's refusal.
-    Refusal {
-        host: String,
-        status: StatusCode,
-        /// The provider's code, as in `NoSuchKey`; empty where it gave none.
-        code: String,
-        message: String,
-    },
+    Refusal(Peer, Refusal),
     /// No answer, or none that could be read.
-    Silence { host: String, text: String },
+    Silence {
+        peer: Peer,
+        text: String,
+        /// There was not even a connection.
+        unconnected: bool,
+    },
     /// No credentials to sign the request with.
     NoCredentials { text: String },
+}
+
+/// Who was spoken to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer {
+    /// Its name or address.
+    pub(super) host: String,
+    /// The same with its port, where one was said.
+    pub(super) authority: String,
+    /// The proxy in between, without credentials.
+    pub(super) proxy: Option<String>,
+    /// It was asked for credentials and not for objects.
+    pub(super) gives_credentials: bool,
+}
+
+/// What a server said instead of doing it.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    /// The provider's code, as in `NoSuchKey`; empty where it gave none.
+    pub(super) code: String,
+    pub(super) message: String,
+    /// How long it asks to wait.
+    pub(super) wait: Option<Duration>,
+    /// The clocks of this machine and of the server, where the server tells: UTC seconds since 1970.
+    pub(super) clocks: Option<(i64, i64)>,
 }
 
 tokio::task_local! {
@@ -75,39 +107,42 @@ pub(super) async fn within<T>(world: &World, time: Duration, work: impl Future<O
 
 /// Makes clients whose requests are watched.
 #[derive(Debug)]
-pub(super) struct Couriers {
-    pub(super) world: World,
-}
+pub(super) struct Couriers(pub(super) Arc<Way>);
 
 impl HttpConnector for Couriers {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Courier { client, world: self.world.clone() }))
+        let refused = |why: String| object_store::Error::Generic { store: "HTTP", source: why.into() };
+        let client = self.0.client_for(options).map_err(refused)?;
+        Ok(HttpClient::new(Courier { client, way: self.0.clone() }))
     }
 }
 
 #[derive(Debug)]
 struct Courier {
-    client: HttpClient,
-    world: World,
+    client: reqwest::Client,
+    way: Arc<Way>,
 }
 
 #[async_trait]
 impl HttpService for Courier {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let host = request.uri().host().unwrap_or_default().to_owned();
-        let upload_s = request.body().content_length() as u64 / UPLOAD_BYTES_PER_SECOND_MIN;
-        let time = ANSWER_MAX + Duration::from_secs(upload_s);
-        let answer = within(&self.world, time, self.client.execute(request)).await;
-        let answer = answer.unwrap_or_else(|| Err(late(time)));
+        let url = Url::parse(&request.uri().to_string());
+        let url = url.map_err(|e| HttpError::new(HttpErrorKind::Unknown, e))?;
+        let peer = self.peer(request.uri(), &url);
+        let time = ANSWER_MAX + self.way.upload_max(request.body().content_length() as u64);
+        let answer = self.waiting(&peer, time, self.execute(url, request)).await;
+        if answer.is_ok() {
+            self.way.known.store(true, Ordering::Relaxed);
+        }
         match answer {
             Ok(response) if response.status().is_success() => {
                 hear(None);
                 Ok(response)
             }
-            Ok(response) => self.refused(host, response).await,
+            Ok(response) => self.refused(peer, response).await,
             Err(e) => {
-                hear(Some(Heard::Silence { host, text: chain(&e) }));
+                let unconnected = e.kind() == HttpErrorKind::Connect;
+                hear(Some(Heard::Silence { peer, text: chain(&e), unconnected }));
                 Err(e)
             }
         }
@@ -115,17 +150,106 @@ impl HttpService for Courier {
 }
 
 impl Courier {
+    fn peer(&self, uri: &Uri, url: &Url) -> Peer {
+        let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+        Peer {
+            host: uri.host().unwrap_or_default().to_owned(),
+            proxy: self.way.proxies.to(url).map(ToString::to_string),
+            gives_credentials: self.way.is_giver(url),
+            authority,
+        }
+    }
+
+    async fn execute(&self, url: Url, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = request.into_parts();
+        let bytes = match body.as_bytes() {
+            Some(bytes) => bytes.clone(),
+            None => body.collect().await?.to_bytes(),
+        };
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        *request.body_mut() = Some(self.way.outgoing(bytes));
+        let answer = self.client.execute(request).await.map_err(broken)?;
+        let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body.map_err(broken))))
+    }
+
+    /// Waits for `work`. Whoever spoke to this place for the first time hears that it is silent: it may be misspelt.
+    async fn waiting(
+        &self,
+        peer: &Peer,
+        time: Duration,
+        work: impl Future<Output = Result<HttpResponse, HttpError>> + Send,
+    ) -> Result<HttpResponse, HttpError> {
+        let world = &self.way.world;
+        let mut work: Pin<&mut _> = pin!(work);
+        if !self.way.known.load(Ordering::Relaxed) {
+            match within(world, TOLD_AFTER, work.as_mut()).await {
+                Some(answer) => return answer,
+                None => {
+                    world.report(Step::Notice(&format!("{peer} does not answer yet; Ctrl-C ends the wait")))
+                }
+            }
+        }
+        within(world, time, work).await.unwrap_or_else(|| Err(late(time)))
+    }
+
     /// Reads the refusal, notes it, and hands it on whole.
-    async fn refused(&self, host: String, response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    async fn refused(&self, peer: Peer, response: HttpResponse) -> Result<HttpResponse, HttpError> {
         let (parts, body) = response.into_parts();
         let limited = http_body_util::Limited::new(body, REFUSAL_BYTES_MAX);
-        let read = within(&self.world, SILENCE_MAX, http_body_util::BodyExt::collect(limited)).await;
+        let read = within(&self.way.world, SILENCE_MAX, BodyExt::collect(limited)).await;
         // A refusal without its reason is still a refusal.
         let body = read.and_then(Result::ok).map(|whole| whole.to_bytes()).unwrap_or_default();
         let text = String::from_utf8_lossy(&body);
-        hear(Some(Heard::Refusal { host, status: parts.status, code: code(&text), message: message(&text) }));
+        let ours = self.way.world.now_ns().div_euclid(SECOND_NS);
+        let refusal = Refusal {
+            status: parts.status,
+            code: code(&text),
+            message: message(&text),
+            wait: wait(&parts.headers, ours),
+            clocks: date(&parts.headers, DATE).map(|theirs| (ours, theirs)),
+        };
+        hear(Some(Heard::Refusal(peer, refusal)));
         Ok(HttpResponse::from_parts(parts, body.into()))
     }
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.authority)?;
+        self.proxy.iter().try_for_each(|proxy| write!(f, " through the proxy {proxy}"))
+    }
+}
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// What `Retry-After` says: seconds, or a moment by the server's clock.
+fn wait(headers: &HeaderMap, ours: i64) -> Option<Duration> {
+    let said = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = said.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let left = date(headers, RETRY_AFTER)?.saturating_sub(date(headers, DATE).unwrap_or(ours));
+    Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+}
+
+/// A date in a header (RFC 9110), in UTC seconds since 1970.
+fn date(headers: &HeaderMap, name: http::HeaderName) -> Option<i64> {
+    let text = headers.get(name)?.to_str().ok()?;
+    let parsed = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(parsed.as_second())
+}
+
+/// Says what happened to a request; its URL is told elsewhere, as it may hold signatures.
+fn broken(e: reqwest::Error) -> HttpError {
+    let kind = match () {
+        () if e.is_connect() => HttpErrorKind::Connect,
+        () if e.is_timeout() => HttpErrorKind::Timeout,
+        () if e.is_decode() => HttpErrorKind::Decode,
+        () => HttpErrorKind::Interrupted,
+    };
+    HttpError::new(kind, e.without_url())
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +312,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_heard_last_counts_and_only_within_its_call() {
-        let silence = |text: &str| Heard::Silence { host: "h".into(), text: text.into() };
+        let silence =
+            |text: &str| Heard::Silence { peer: Peer::default(), text: text.into(), unconnected: false };
         let (_, heard) = listening(async {
             hear(Some(silence("first")));
             hear(Some(silence("second")));
@@ -202,5 +327,24 @@ mod tests {
         .await;
         assert!(heard.is_none());
         hear(Some(silence("nobody listens")));
+    }
+
+    #[test]
+    fn a_server_says_how_long_to_wait_in_seconds_or_by_its_own_clock() {
+        let headers = |rows: &[(http::HeaderName, &'static str)]| {
+            rows.iter().map(|(name, text)| (name.clone(), text.parse().unwrap())).collect::<HeaderMap>()
+        };
+        let (now, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:07 GMT");
+        let seconds = |n| Some(Duration::from_secs(n));
+        for (rows, ours, asked) in [
+            (&[(RETRY_AFTER, "7")][..], 0, seconds(7)),
+            (&[(RETRY_AFTER, later), (DATE, now)], 0, seconds(30)),
+            (&[(RETRY_AFTER, later)], 784_111_777, seconds(30)),
+            (&[(RETRY_AFTER, now), (DATE, later)], 0, seconds(0)),
+            (&[(RETRY_AFTER, "soon")], 0, None),
+            (&[], 0, None),
+        ] {
+            assert_eq!(wait(&headers(rows), ours), asked, "{rows:?}");
+        }
     }
 }

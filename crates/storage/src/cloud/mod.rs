@@ -10,8 +10,12 @@ mod build;
 mod courier;
 mod credentials;
 mod meaning;
+mod proxies;
+mod signed;
+mod way;
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,13 +28,16 @@ use world::World;
 use crate::store::{act, checked_len};
 use crate::{Act, Error, KeyPrefix, Listed, ObjectKey, Place, Store, Verb};
 use courier::{SILENCE_MAX, listening, within};
+use signed::Signed;
+use way::Way;
 
 pub(crate) use build::open;
 
 /// A store behind HTTP.
 #[derive(Debug)]
 pub(crate) struct Cloud {
-    inner: Box<dyn ObjectStore>,
+    signed: Signed,
+    way: Arc<Way>,
     /// Where our keys begin: empty, or ends with a slash.
     prefix: String,
     place: Place,
@@ -62,7 +69,14 @@ impl Cloud {
 
     /// Asks for an object or a part of it; the answer's head has come, its body not yet.
     async fn ask(&self, verb: Verb, key: &ObjectKey, options: GetOptions) -> Result<GetResult, Error> {
-        let (answer, heard) = listening(self.inner.get_opts(&self.path(key), options)).await;
+        let path = self.path(key);
+        let (answer, heard) = self
+            .signed
+            .ask(|store| {
+                let (path, options) = (path.clone(), options.clone());
+                async move { listening(store.get_opts(&path, options)).await }
+            })
+            .await;
         answer.map_err(|e| meaning::of(self.act(verb, key), e, heard))
     }
 
@@ -71,14 +85,21 @@ impl Cloud {
         let promised = answer.range.end - answer.range.start;
         let mut body = BytesMut::with_capacity(promised.min(RESERVED_BYTES_MAX) as usize);
         let mut stream = answer.into_stream();
+        let silence_max = SILENCE_MAX + self.way.silence_max();
         let cut = |got: usize, detail: String| {
             Err(Error::CutShort { act: self.act(verb, key), promised, got: got as u64, detail })
         };
         loop {
-            match within(&self.world, SILENCE_MAX, stream.next()).await {
-                None => return cut(body.len(), format!("silence for {} s", SILENCE_MAX.as_secs())),
+            match within(&self.world, silence_max, stream.next()).await {
+                None => return cut(body.len(), format!("silence for {} s", silence_max.as_secs())),
                 Some(Some(Err(e))) => return cut(body.len(), courier::chain(&e)),
-                Some(Some(Ok(more))) => body.extend_from_slice(&more),
+                Some(Some(Ok(more))) => {
+                    body.extend_from_slice(&more);
+                    // What is not read yet fills the line's buffers, and the server waits.
+                    if let Some(down) = &self.way.meters.down {
+                        down.pay(&self.world, more.len() as u64).await;
+                    }
+                }
                 Some(None) if body.len() as u64 == promised => return Ok(body.freeze()),
                 Some(None) => return cut(body.len(), "the body ended".to_owned()),
             }
@@ -105,7 +126,14 @@ impl Cloud {
     async fn write(&self, verb: Verb, key: &ObjectKey, bytes: &Bytes, mode: PutMode) -> Result<(), Error> {
         let payload = PutPayload::from_bytes(bytes.clone());
         let options = PutOptions { mode, ..PutOptions::default() };
-        let (answer, heard) = listening(self.inner.put_opts(&self.path(key), payload, options)).await;
+        let path = self.path(key);
+        let (answer, heard) = self
+            .signed
+            .ask(|store| {
+                let (path, payload, options) = (path.clone(), payload.clone(), options.clone());
+                async move { listening(store.put_opts(&path, payload, options)).await }
+            })
+            .await;
         answer.map(drop).map_err(|e| meaning::of(self.act(verb, key), e, heard))
     }
 
@@ -122,9 +150,9 @@ impl Cloud {
         Ok(Some(self.body(Verb::Create, key, answer).await? == bytes))
     }
 
-    async fn list_beneath(&self, beneath: &Path) -> Result<Vec<Listed>, Stopped> {
+    async fn list_beneath(&self, store: &dyn ObjectStore, beneath: &Path) -> Result<Vec<Listed>, Stopped> {
         let mut listed = Vec::new();
-        let mut stream = self.inner.list((!beneath.as_ref().is_empty()).then_some(beneath));
+        let mut stream = store.list((!beneath.as_ref().is_empty()).then_some(beneath));
         loop {
             let next = within(&self.world, PAGE_MAX, stream.next()).await.ok_or(Stopped::Silence)?;
             let Some(meta) = next.transpose().map_err(Stopped::Answer)? else { return Ok(listed) };
@@ -210,14 +238,24 @@ impl Store for Cloud {
     }
 
     async fn size(&self, key: &ObjectKey) -> Result<u64, Error> {
-        let answer = self.ask(Verb::Size, key, GetOptions::new().with_head(true)).await?;
-        Ok(answer.meta.size)
+        match self.ask(Verb::Size, key, GetOptions::new().with_head(true)).await {
+            // An answer to HEAD cannot say why it refuses; that to a read of one byte can.
+            Err(Error::Denied { .. } | Error::Refused { .. }) => {
+                let byte = GetOptions::new().with_range(Some(GetRange::Bounded(0..1)));
+                Ok(self.ask(Verb::Size, key, byte).await?.meta.size)
+            }
+            answer => Ok(answer?.meta.size),
+        }
     }
 
     async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<Listed>, Error> {
         let beneath = format!("{}{prefix}", self.prefix, prefix = prefix.as_str());
         let beneath = Path::parse(beneath.trim_end_matches('/')).expect("a checked prefix is a path");
-        let (listed, heard) = listening(self.list_beneath(&beneath)).await;
+        let beneath = &beneath;
+        let (listed, heard) = self
+            .signed
+            .ask(|store| async move { listening(self.list_beneath(&*store, beneath)).await })
+            .await;
         let mut listed = match listed {
             Ok(listed) => listed,
             Err(Stopped::Answer(e)) => return Err(meaning::of(self.act(Verb::List, prefix), e, heard)),
@@ -231,12 +269,21 @@ impl Store for Cloud {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
-        let one = futures::stream::iter([Ok(self.path(key))]).boxed();
-        let work = self.inner.delete_stream(one).collect::<Vec<_>>();
-        let (answers, heard) = listening(work).await;
-        match answers.into_iter().find_map(Result::err) {
-            None => Ok(()),
-            Some(e) => match meaning::of(self.act(Verb::Delete, key), e, heard) {
+        let path = self.path(key);
+        let (answer, heard) = self
+            .signed
+            .ask(|store| {
+                let one = futures::stream::iter([Ok(path.clone())]).boxed();
+                async move {
+                    let work = store.delete_stream(one).collect::<Vec<_>>();
+                    let (answers, heard) = listening(work).await;
+                    (answers.into_iter().find_map(Result::err).map_or(Ok(()), Err), heard)
+                }
+            })
+            .await;
+        match answer {
+            Ok(()) => Ok(()),
+            Err(e) => match meaning::of(self.act(Verb::Delete, key), e, heard) {
                 Error::NotFound { .. } => Ok(()),
                 e => Err(e),
             },

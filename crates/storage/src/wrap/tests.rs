@@ -156,6 +156,72 @@ async fn a_place_that_never_answered_is_given_up_within_seconds() {
     assert!(matches!(error, Error::GaveUp { tries: 10, .. }), "it has answered before: {error}");
 }
 
+/// A place with an error for each request, until there is none left.
+#[derive(Debug)]
+struct Failing(Arc<dyn Store>, std::sync::Mutex<Vec<fn(Box<Act>) -> Error>>);
+
+#[async_trait]
+impl Layer for Failing {
+    fn inner(&self) -> &Arc<dyn Store> {
+        &self.0
+    }
+
+    async fn call(&self, call: Call<'_>) -> Result<Answer, Error> {
+        let failure = self.1.lock().unwrap().pop();
+        match failure {
+            Some(failure) => Err(failure(call.act(self.place()))),
+            None => call.perform(&*self.0).await,
+        }
+    }
+}
+
+fn busy(act: Box<Act>, wait: u64) -> Error {
+    Error::Busy { act, wait: Some(Duration::from_secs(wait)), detail: "slow down".to_owned() }
+}
+
+fn unknown(act: Box<Act>) -> Error {
+    Error::Obstructed { act, obstacle: crate::Obstacle::UnknownHost, detail: "no such host".to_owned() }
+}
+
+#[tokio::test]
+async fn a_busy_place_is_left_alone_for_as_long_as_it_asks_and_a_minute_at_most() {
+    for (failures, seconds) in [
+        (vec![(|act| busy(act, 30)) as fn(Box<Act>) -> Error], 30..31),
+        (vec![|act| busy(act, 3_600), |act| busy(act, 3_600)], 120..122),
+        (vec![|act| busy(act, 7), |act| busy(act, 0)], 7..9),
+    ] {
+        let world = world();
+        let store = retrying(Arc::new(Failing(memory(&world), failures.into())), &world);
+        let start = world.monotonic();
+        store.put(&key("a"), HELLO).await.unwrap();
+        let took = (world.monotonic() - start).as_secs();
+        assert!(seconds.contains(&took), "{took} s, and {seconds:?} were asked for");
+    }
+    let world = world();
+    let always = vec![(|act| busy(act, 3_600)) as fn(Box<Act>) -> Error; 100];
+    let store = retrying(Arc::new(Failing(memory(&world), always.into())), &world);
+    let error = store.size(&key("a")).await.unwrap_err();
+    assert!(matches!(error, Error::GaveUp { tries: 4..=6, seconds: 200..=300, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_name_that_does_not_exist_is_tried_again_only_where_it_did_or_by_who_would_rather_wait() {
+    let tries = async |patience, answers_first| {
+        let world = world();
+        let failing = Arc::new(Failing(memory(&world), std::sync::Mutex::default()));
+        let store = Retrying::new(failing.clone(), patience, &world);
+        if answers_first {
+            store.put(&key("a"), HELLO).await.unwrap();
+        }
+        *failing.1.lock().unwrap() = vec![unknown; 3];
+        let outcome = store.put(&key("a"), HELLO).await;
+        (outcome.is_ok(), failing.1.lock().unwrap().len())
+    };
+    assert_eq!(tries(Patience::default(), false).await, (false, 2));
+    assert_eq!(tries(Patience::default(), true).await, (true, 0));
+    assert_eq!(tries(Patience::lasting(Duration::from_secs(60)), false).await, (true, 0));
+}
+
 /// Bodies that end at these bytes, in turn.
 #[derive(Debug)]
 struct Cutting(Arc<dyn Store>, std::sync::Mutex<std::iter::Cycle<std::vec::IntoIter<u64>>>);
