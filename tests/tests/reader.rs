@@ -114,6 +114,19 @@ fn the_second_reader_restores_what_this_program_wrote() {
     read(&python, &repository, &key, &["runs"]);
 }
 
+#[test]
+fn the_second_reader_opens_with_a_recipients_file() {
+    let Some(python) = python("the_second_reader_opens_with_a_recipients_file") else { return };
+    let machine = Machine::with_repository();
+    small_tree(&machine.at("tree"));
+    let made = machine.json(&["key", "recipient", "safe.key"]);
+    machine.done(&["key", "add", "--recipient", made["recipient"].as_str().unwrap()]);
+    machine.done(&["backup", "tree", "--source", "small"]);
+    let (repository, key, out) = (machine.repository(), machine.at("safe.key"), machine.at("read"));
+    read(&python, &repository, &key, &["restore", "latest", out.to_str().unwrap()]);
+    assert_same("for a recipient", &Listing::of(&machine.at("tree")), &Listing::of(&out));
+}
+
 /// Copies a repository and its key to where a new fixture is to lie.
 fn keep(machine: &Machine, place: &Path) {
     fs::create_dir_all(place).unwrap();

@@ -14,6 +14,12 @@ pub(crate) fn of(error: &Error, flags: &str) -> Option<String> {
         Error::NoHome { flag, .. } => Some(format!("set HOME, or say it with {flag}")),
         Error::NoKeyFile(_) => Some(NO_KEY.to_owned()),
         Error::BadKeyFile { .. } => Some("compare it with the copy that you keep elsewhere".to_owned()),
+        Error::PublicKey(_) => {
+            Some("name the private file that `seawall key recipient FILE` made beside that line".to_owned())
+        }
+        Error::BadPublicKey { .. } => {
+            Some("have it printed again where the private file is: `seawall key recipient FILE`".to_owned())
+        }
         Error::NoTerminal => {
             Some("put the passphrase into a file and name it with --passphrase-file".to_owned())
         }

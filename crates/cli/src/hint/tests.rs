@@ -159,6 +159,8 @@ fn errors_of_the_engine_and_of_what_was_typed() {
         (Error::NoHome { what: "key file", flag: "--key-file" }, Some("--key-file")),
         (Error::NoKeyFile("k".into()), Some("--passphrase-file")),
         (Error::BadKeyFile { path: "k".into(), why: malformed().into() }, Some("copy")),
+        (Error::PublicKey("k".into()), Some("`seawall key recipient FILE`")),
+        (Error::BadPublicKey { file: None, why: malformed().into() }, Some("`seawall key recipient FILE`")),
         (Error::NoTerminal, Some("--passphrase-file")),
         (Error::Interrupted, Some("run the same command again")),
         (Error::Local { act: "read", path: "k".into(), source: system() }, None),

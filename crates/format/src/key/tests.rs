@@ -1,5 +1,7 @@
 //! Each secret opens what was sealed for it, and nothing else does.
 
+use proptest::prelude::*;
+
 use super::*;
 
 struct Counting(u64);
@@ -94,6 +96,60 @@ fn a_slot_of_another_repository_or_root_is_refused() {
     assert!(matches!(Slot::decode(&bytes, &bundle.repo, &[8; 32]), Err(Error::BadSignature(_))));
     for cut in [0, 5, 12, bytes.len() - 1] {
         assert!(Slot::decode(&bytes[..cut], &bundle.repo, &root.public()).is_err());
+    }
+}
+
+#[test]
+fn a_slot_says_for_which_recipient_it_is() {
+    let mut rng = Counting(0);
+    let bundle = bundle(&mut rng);
+    let root = Signer::from_seed(bundle.root.as_ref().unwrap());
+    let public = KemSecret::from_seed(fresh(&mut rng)).public();
+    let locks = [Lock::Recipient(public.clone()), Lock::KeyFile(KeyFile::fresh(&mut rng))];
+    let said = locks.map(|lock| {
+        let sealed = Slot::seal(&bundle, &lock, about(), &root, &mut rng).unwrap();
+        Slot::decode(sealed.as_bytes(), &bundle.repo, &root.public()).unwrap().recipient().cloned()
+    });
+    assert_eq!(said, [Some(public), None]);
+}
+
+proptest! {
+    #[test]
+    fn a_slot_with_any_bit_changed_is_refused(
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u32,
+        kind in 0..3,
+    ) {
+        let mut rng = Counting(0);
+        let bundle = bundle(&mut rng);
+        let root = Signer::from_seed(bundle.root.as_ref().unwrap());
+        let lock = match kind {
+            0 => Lock::KeyFile(KeyFile::fresh(&mut rng)),
+            1 => Lock::Passphrase(words("w"), CHEAP),
+            _ => Lock::Recipient(KemSecret::from_seed(fresh(&mut rng)).public()),
+        };
+        let mut bytes = Slot::seal(&bundle, &lock, about(), &root, &mut rng).unwrap().into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert!(Slot::decode(&bytes, &bundle.repo, &root.public()).is_err());
+    }
+
+    #[test]
+    fn parameters_of_any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2500)) {
+        if let Ok(parameters) = minicbor::decode::<Parameters>(&bytes) {
+            prop_assert!(bytes.starts_with(&minicbor::to_vec(&parameters).unwrap()));
+        }
+    }
+
+    #[test]
+    fn parameters_of_a_recipient_hold_a_key_and_nothing_else(
+        key in proptest::collection::vec(any::<u8>(), 1210..1220),
+        enc in prop_oneof![4 => Just(1120_usize), 1 => 1115..1125_usize],
+    ) {
+        let valid = key.len() == 1216 && enc == 1120 && KemPublic::from_bytes(&key).is_ok();
+        let mut bytes = Vec::new();
+        minicbor::Encoder::new(&mut bytes).array(2).unwrap().bytes(&key).unwrap().bytes(&vec![0; enc]).unwrap();
+        prop_assert_eq!(minicbor::decode::<Parameters>(&bytes).is_ok(), valid);
     }
 }
 
