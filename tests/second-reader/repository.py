@@ -242,7 +242,8 @@ class Repository:
             if fact.kind in takes:
                 self.tolerate(entry.name, takes[fact.kind], fact.record, entry)
 
-    def take_domain(self, record, _):
+    def take_domain(self, record, entry):
+        need(entry.writer == writer_of(self.root_key), "no right to state keys")
         domain, generation, data, catalog = fields(record, "b16 n b1216 b1216", "domain")
         held = self.keys.get((domain, generation), {})
         for name, public in [("data", data), ("catalog", catalog)]:

@@ -2,6 +2,13 @@
 //! shut out whoever has only the old ones.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
 
+#[path = "keys/closed.rs"]
+mod closed;
+#[path = "keys/interrupted.rs"]
+mod interrupted;
+#[path = "keys/renewed.rs"]
+mod renewed;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -25,6 +32,14 @@ fn recipient(machine: &Machine, file: &str) -> String {
 
 fn slots(machine: &Machine) -> Vec<Value> {
     machine.json(&["key", "list"])["slots"].as_array().unwrap().clone()
+}
+
+/// Restores a point with a key and compares.
+fn assert_restores(machine: &Machine, key: &str, point: &str, truth: &Listing) {
+    let into = format!("out-{point}-{key}");
+    machine.done(&["restore", point, "--into", &into, "--key-file", key]);
+    assert_eq!(Listing::of(&machine.at(&into)).differences(truth), Vec::<String>::new(), "{point} {key}");
+    fs::remove_dir_all(machine.at(&into)).unwrap();
 }
 
 fn id_of(slot: &Value) -> String {

@@ -72,6 +72,7 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
             )
         }
         E::Keys(_) => ADMINISTRATOR.to_owned(),
+        E::OldKeys { .. } | E::HalfRenewed(_) | E::WouldShutOut(_) => return of_keys(error, flags),
         E::LastSlot(_) => format!("add another first: `seawall key add{flags}`"),
         E::NoSlot(_) => format!("`seawall key list{flags}` lists all slots"),
         E::NoPoint { .. } => format!("`seawall points{flags}` lists all points"),
@@ -85,6 +86,33 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
             )
         }
         E::Refused(_) | E::Local { .. } => return None,
+    })
+}
+
+fn of_keys(error: &repo::Error, flags: &str) -> Option<String> {
+    use repo::Error as E;
+    Some(match error {
+        E::OldKeys { write_only: true, .. } => {
+            "an administrator makes a new key for this host: `seawall key export-writer FILE --name NAME`".to_owned()
+        }
+        E::OldKeys { write_only: false, .. } => {
+            format!(
+                "use a secret that has the newest keys; with it, `seawall key add` lets this one in again. Points \
+                 from before the renewal can be named by their ids: `seawall points{flags}`"
+            )
+        }
+        E::HalfRenewed(_) => {
+            format!(
+                "run the same command again; if it says so once more, an administrator ends it: `seawall key \
+                 renew{flags}`"
+            )
+        }
+        E::WouldShutOut(_) => {
+            "give them too, with --also-key-file FILE or --also-passphrase-file FILE, or shut their holders out with \
+             --remove-others"
+                .to_owned()
+        }
+        _ => return None,
     })
 }
 

@@ -55,6 +55,15 @@ impl Generation {
         }
     }
 
+    /// A number for the generation after `highest`: the upper half counts, the lower one is random, so that two which are
+    /// made at the same time are told apart. `None` if there is no higher one.
+    pub fn number_after(highest: u32, rng: &mut dyn CryptoRng) -> Option<u32> {
+        let count = (highest >> 16).checked_add(1).filter(|count| *count <= u32::from(u16::MAX))?;
+        let mut random = [0; 2];
+        rng.fill_bytes(&mut random);
+        Some((count << 16) | u32::from(u16::from_le_bytes(random)))
+    }
+
     /// The chunk key; every bundle that can add has it.
     pub fn chunk_key(&self) -> Result<&Secret, Error> {
         self.chunk.as_ref().ok_or(Error::NoKey("naming chunks"))
@@ -75,7 +84,7 @@ pub struct Bundle {
     pub repo: RepoId,
     /// The domain they belong to.
     pub domain: DomainId,
-    /// Oldest first; never empty.
+    /// By number, so the oldest first; never empty.
     pub generations: Vec<Generation>,
     /// The root's signing seed: administrators only.
     pub root: Option<Secret>,
@@ -94,14 +103,19 @@ impl Bundle {
         self.generations.iter().find(|g| g.number == number).ok_or(Error::NoKey("this key generation"))
     }
 
-    /// The same keys without those for reading and ruling, for a host that may only add; `writer` signs for it.
+    /// The newest keys without those for reading and ruling, for a host that may only add; `writer` signs for it.
     pub fn write_only(&self, writer: Secret) -> Bundle {
-        let mut bundle = self.clone();
-        for generation in &mut bundle.generations {
-            (generation.index, generation.data, generation.catalog) = (None, None, None);
-        }
-        (bundle.root, bundle.writer) = (None, Some(writer));
-        bundle
+        let newest = Generation { index: None, data: None, catalog: None, ..self.newest().clone() };
+        let &Bundle { repo, domain, .. } = self;
+        Bundle { repo, domain, generations: vec![newest], root: None, writer: Some(writer) }
+    }
+
+    /// The same with the generations of `other` that are not in it yet.
+    pub fn merged(mut self, other: Bundle) -> Bundle {
+        let known: Vec<u32> = self.generations.iter().map(|generation| generation.number).collect();
+        self.generations.extend(other.generations.into_iter().filter(|g| !known.contains(&g.number)));
+        self.generations.sort_by_key(|generation| generation.number);
+        self
     }
 
     fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -119,10 +133,14 @@ impl Bundle {
 
     fn decode(bytes: &[u8]) -> Result<Bundle, Error> {
         let record: BundleRecord = cbor::decode("a bundle of keys", bytes)?;
-        let generations: Vec<Generation> =
+        let mut generations: Vec<Generation> =
             record.generations.into_iter().map(GenerationRecord::open).collect::<Result<_, _>>()?;
         if generations.is_empty() {
             return Err(Malformed::new("a bundle of keys", "holds no generation").into());
+        }
+        generations.sort_by_key(|generation| generation.number);
+        if !generations.is_sorted_by(|a, b| a.number < b.number) {
+            return Err(Malformed::new("a bundle of keys", "holds a generation twice").into());
         }
         Ok(Bundle {
             repo: record.repo,
@@ -337,6 +355,9 @@ struct SlotRecord {
     commitment: Fixed<32>,
     #[n(9)]
     sealed: Octets,
+    /// `None` for 0.
+    #[n(10)]
+    generation: Option<u32>,
 }
 
 /// First element: salt or the recipient's public key; then Argon2's costs, or the encapsulated key.
@@ -428,6 +449,7 @@ impl Slot {
             created: about.created,
             commitment: Fixed(key.commitment()),
             sealed: Octets(sealed),
+            generation: Some(bundle.newest().number),
         };
         let mut bytes = ObjectKind::Slot.head().to_vec();
         bytes.extend_from_slice(&cbor::encode(&record));
@@ -470,6 +492,11 @@ impl Slot {
         self.kind
     }
 
+    /// The newest generation of keys in it.
+    pub fn generation(&self) -> u32 {
+        self.record.generation.unwrap_or(0)
+    }
+
     /// What a person calls it.
     pub fn label(&self) -> &str {
         &self.record.label
@@ -504,6 +531,11 @@ impl Slot {
         let bundle = Bundle::decode(&plain)?;
         if bundle.repo != record.repo || bundle.domain != record.domain {
             return Err(Error::Foreign("a bundle of keys"));
+        }
+        if bundle.newest().number != self.generation() {
+            return Err(
+                Malformed::new("a bundle of keys", "holds other generations than its slot says").into()
+            );
         }
         Ok(bundle)
     }

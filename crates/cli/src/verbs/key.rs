@@ -1,5 +1,7 @@
 //! `key`: which secrets open the repository.
 
+mod renew;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -48,9 +50,20 @@ enum Act {
     /// The host names the file with --key-file. It finds what it stored itself and sends it only once. What it sends can be
     /// read with the repository's own keys. `seawall writer revoke` shuts it out again.
     ExportWriter(ExportWriter),
+    /// Make new keys for all that is stored from now on
+    ///
+    /// Whoever has only the keys from before, such as a secret that was removed or a key file that was copied, cannot read
+    /// what is stored after it; what was stored before stays readable to them. The secret in use, those given with --also-...
+    /// and all recipients get the new keys with all from before. Look at `seawall key list` first: a recipient that you do not
+    /// know would get them too.
+    ///
+    /// The next backup takes over files that did not change; what changed, and the first full one, is stored anew, as nothing
+    /// is found under the names that the old keys gave it. Keys of `seawall key export-writer` must be made anew.
+    Renew(renew::Renew),
     /// Let a secret no longer open the repository
     ///
-    /// Whoever opened it before may have kept the keys: what is stored already stays readable to them.
+    /// Whoever opened it before may have kept the keys: what is stored with them stays readable, also later, until `seawall
+    /// key renew`.
     Remove {
         /// The slot's id, or the first digits of it
         id: String,
@@ -102,18 +115,24 @@ impl Key {
             Act::Add(add) => add.run(context),
             Act::Recipient { file } => recipient(context, &file),
             Act::ExportWriter(export) => export.run(context),
+            Act::Renew(renew) => renew.run(context),
             Act::Remove { id } => remove(context, &id),
         }
     }
 }
 
 fn list(context: &Context) -> Result<Outcome, Error> {
-    let slots = context.open()?.slots()?;
-    let body = json!({ "slots": slots.iter().map(document).collect::<Value>() });
+    let repo = context.open()?;
+    let slots = repo.slots()?;
+    let body = json!({ "slots": slots.iter().map(|slot| document(slot, &repo)).collect::<Value>() });
     context.out.result("key/1", body, |out| {
         let rows: Vec<Vec<String>> = slots.iter().map(row).collect();
         show::table(out, &["slot", "secret", "made", "label"], &rows)
     })?;
+    for slot in slots.iter().filter(|slot| !repo.is_whole(slot)) {
+        let slot = show::short(slot.id());
+        context.out.warning(format!("slot {slot} has only keys from before the last renewal"));
+    }
     Ok(Outcome::Done)
 }
 
@@ -148,7 +167,8 @@ impl New {
 
 fn for_recipient(repo: &Repo, typed: &str) -> Result<Wanted, Error> {
     let public = secret::read_public(typed)?;
-    let known = repo.slots()?.iter().find(|slot| slot.recipient() == Some(&public)).map(Slot::id);
+    let is = |slot: &&Slot| repo.is_whole(slot) && slot.recipient() == Some(&public);
+    let known = repo.slots()?.iter().find(is).map(Slot::id);
     let name = format!("recipient {}", fingerprint(&public));
     Ok(Wanted { lock: Lock::Recipient(public), label: name.clone(), name, known, made: None })
 }
@@ -245,14 +265,17 @@ fn remove(context: &Context, asked: &str) -> Result<Outcome, Error> {
 
 fn row(slot: &Slot) -> Vec<String> {
     let label = show::bytes(slot.label().as_bytes());
-    let secret = match slot.recipient() {
-        Some(public) => format!("recipient {}", fingerprint(public)),
-        None => slot.kind().name().to_owned(),
-    };
-    vec![show::short(slot.id()), secret, time::local(slot.created()), label]
+    vec![show::short(slot.id()), secret_name(slot), time::local(slot.created()), label]
 }
 
-fn document(slot: &Slot) -> Value {
+fn secret_name(slot: &Slot) -> String {
+    match slot.recipient() {
+        Some(public) => format!("recipient {}", fingerprint(public)),
+        None => slot.kind().name().to_owned(),
+    }
+}
+
+fn document(slot: &Slot, repo: &Repo) -> Value {
     json!({
         "id": slot.id().to_string(),
         "secret": slot.kind().name(),
@@ -260,5 +283,7 @@ fn document(slot: &Slot) -> Value {
         "label": slot.label(),
         "region": slot.region(),
         "created": time::rfc3339(slot.created()),
+        "generation": slot.generation(),
+        "newest": repo.is_whole(slot),
     })
 }
