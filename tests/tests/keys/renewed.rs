@@ -169,6 +169,11 @@ fn old_keys_are_told_as_old_and_add_nothing() {
         let said = thief.run(&[words, &["--key-file", "old.key"]].concat());
         assert_eq!(said.code, 4, "{said}");
     }
+    // With the new keys the same machine sees what it could not open before.
+    fs::copy(machine.at("new.key"), thief.at("new.key")).unwrap();
+    let seen = thief.json(&["points", "--key-file", "new.key"]);
+    assert_eq!(seen["points"].as_array().unwrap().len(), 2);
+    thief.done(&["catalog", "check", "--key-file", "new.key"]);
     let listed = slots_with(machine, "new.key");
     assert_eq!(listed.iter().filter(|slot| slot["newest"] == false).count(), 1, "{listed:?}");
     // The old slot is no reason to remove the last one that is whole.
