@@ -37,11 +37,11 @@ DIRECTORY, FILE, SYMLINK, FIFO, CHARACTER, BLOCK = range(6)
 
 
 def read_secret(path):
-    """A key file gives ("key", 32 bytes), a bundle file ("bundle", its record)."""
+    """A key file gives ("key", 32 bytes), a recipient's file ("private", 32), a bundle file ("bundle", its record)."""
     lines = [line for line in Path(path).read_text().split("\n") if line.strip() and not line.startswith("#")]
     words = lines[0].split(" ") if len(lines) == 1 else []
-    kinds = {"seawall-key-0": "key", "seawall-bundle-0": "bundle"}
-    need(len(words) == 3 and words[0] in kinds, f"{path}: not a key or bundle file")
+    kinds = {"seawall-key-0": "key", "seawall-private-0": "private", "seawall-bundle-0": "bundle"}
+    need(len(words) == 3 and words[0] in kinds, f"{path}: no file of a key, a private key or a bundle")
     secret = bytes.fromhex(words[1])
     need(blake3(secret).hexdigest()[:8] == words[2], f"{path}: typing error, its check is another")
     return kinds[words[0]], secret

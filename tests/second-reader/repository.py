@@ -104,9 +104,9 @@ class Repository:
             need(memory <= 4 * MIB and passes <= 64 and lanes <= 64, "Argon2id parameters beyond the limits")
             output = hash_secret_raw(secret, salt, passes, memory, lanes, 32, Argon2Type.ID, version=0x13)
             return derive("seawall 0 slot passphrase", output + slot.place)
-        if (slot.kind, kind) == (2, "key"):
-            recipient, enc = fields(slot.parameters, "b32 b1120", "slot")
-            if blake3(xwing_expand(secret)[2]).digest() == recipient:
+        if (slot.kind, kind) == (2, "private"):
+            recipient, enc = fields(slot.parameters, "b1216 b1120", "slot")
+            if xwing_expand(secret)[2] == recipient:
                 return hpke_key(secret, enc, b"seawall 0 slot" + slot.place)
         return None
 
@@ -242,7 +242,8 @@ class Repository:
             if fact.kind in takes:
                 self.tolerate(entry.name, takes[fact.kind], fact.record, entry)
 
-    def take_domain(self, record, _):
+    def take_domain(self, record, entry):
+        need(entry.writer == writer_of(self.root_key), "no right to state keys")
         domain, generation, data, catalog = fields(record, "b16 n b1216 b1216", "domain")
         held = self.keys.get((domain, generation), {})
         for name, public in [("data", data), ("catalog", catalog)]:

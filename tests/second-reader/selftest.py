@@ -194,7 +194,7 @@ def test_round_trip(scratch):
     ways = {
         "key file": key_file(scratch / "key", secret),
         "passphrase": ["--passphrase", scratch / "pass"],
-        "recipient": key_file(scratch / "recipient", recipient),
+        "recipient": key_file(scratch / "recipient", recipient, "seawall-private-0"),
         "bundle": key_file(scratch / "bundle", writer.bundle, "seawall-bundle-0"),
     }
     for way, options in ways.items():

@@ -130,7 +130,7 @@ class Writer:
         else:
             public = sealing.xwing_expand(secret)[2]
             key, enc = self.encapsulate(public, b"seawall 0 slot" + place)
-            parameters = [blake3(public).digest(), enc]
+            parameters = [public, enc]
         sealed = seal(key, 0, self.bundle, b"seawall 0 bundle" + place + bytes([kind]))
         record = [self.id, self.domain, slot, kind, parameters, None, "a slot", 1, commitment(key), sealed]
         data = sign(self.root.private, b"seawall 0 slot", ten(b"K") + cbor2.dumps(record))

@@ -115,6 +115,37 @@ fn the_second_reader_restores_what_this_program_wrote() {
     read(&python, &repository, &key, &["runs"]);
 }
 
+#[test]
+fn the_second_reader_opens_with_a_recipients_file() {
+    let Some(python) = python("the_second_reader_opens_with_a_recipients_file") else { return };
+    let machine = Machine::with_repository();
+    small_tree(&machine.at("tree"));
+    let made = machine.json(&["key", "recipient", "safe.key"]);
+    machine.done(&["key", "add", "--recipient", made["recipient"].as_str().unwrap()]);
+    machine.done(&["backup", "tree", "--source", "small"]);
+    let (repository, key, out) = (machine.repository(), machine.at("safe.key"), machine.at("read"));
+    read(&python, &repository, &key, &["restore", "latest", out.to_str().unwrap()]);
+    assert_same("for a recipient", &Listing::of(&machine.at("tree")), &Listing::of(&out));
+}
+
+#[test]
+fn the_second_reader_reads_two_generations_of_keys() {
+    let Some(python) = python("the_second_reader_reads_two_generations_of_keys") else { return };
+    let machine = Machine::with_repository();
+    keep_small_tree(&machine);
+    fs::write(machine.at("tree/before"), odd::noise(7, 200_000)).unwrap();
+    machine.done(&["backup", "tree", "--source", "small"]);
+    machine.done(&["key", "renew"]);
+    fs::write(machine.at("tree/after"), odd::noise(8, 200_000)).unwrap();
+    machine.done(&["backup", "tree", "--source", "small"]);
+    let (repository, key, out) = (machine.repository(), machine.key_file(), machine.at("read"));
+    read(&python, &repository, &key, &["restore", "latest", out.to_str().unwrap()]);
+    assert_same("of two generations", &Listing::of(&machine.at("tree")), &Listing::of(&out));
+    assert_eq!(read(&python, &repository, &key, &["list"]).lines().count(), 4);
+    read(&python, &repository, &key, &["check"]);
+    read(&python, &repository, &key, &["runs"]);
+}
+
 /// Copies a repository and its key to where a new fixture is to lie.
 fn keep(machine: &Machine, place: &Path) {
     fs::create_dir_all(place).unwrap();

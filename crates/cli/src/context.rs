@@ -15,9 +15,10 @@ use crate::args::Global;
 use crate::error::Error;
 use crate::out::Out;
 use crate::progress::Watcher;
+use crate::secret::Held;
 use crate::settings::{self, Environment, SecretFrom, Where};
 use crate::stop::{self, Orderly};
-use crate::{secret, show};
+use crate::{hint, secret, show};
 
 /// Faults of the history that every verb names; `log --verify` names all.
 const DAMAGE_SHOWN: usize = 3;
@@ -78,8 +79,19 @@ impl Context {
         Ok(repo)
     }
 
+    /// Opens the repository, and keeps the secret that did.
+    pub(crate) fn open_and_hold(&self) -> Result<(Repo, Held), Error> {
+        let (repo, held) = self.open_by_secret()?;
+        self.tell_notices(&repo);
+        Ok((repo, held))
+    }
+
     /// Opens the repository for a verb that itself says what is wrong.
     pub(crate) fn open_silently(&self) -> Result<Repo, Error> {
+        self.open_by_secret().map(|(repo, _)| repo)
+    }
+
+    fn open_by_secret(&self) -> Result<(Repo, Held), Error> {
         let io = self.io()?;
         let held = match self.secret().and_then(|from| secret::read(&from)) {
             Err(error @ (Error::NoKeyFile(_) | Error::NoHome { .. })) if !self.is_there(&io)? => {
@@ -89,8 +101,8 @@ impl Context {
             held => held?,
         };
         let state = self.state()?;
-        let opening = self.opening(io, &state, held.opens())?;
-        Ok(Repo::open(opening)?)
+        let opening = self.opening(io, &state, held.clone().opens())?;
+        Ok((Repo::open(opening)?, held))
     }
 
     /// Opens the repository; where it is the user's own and not there yet, makes it first.
@@ -187,6 +199,16 @@ impl Context {
 
     fn tell_notices(&self, repo: &Repo) {
         repo.notices().iter().for_each(|notice| self.out.note(notice));
+        if repo.can_read()
+            && let Err(error) = repo.must_have_newest_keys()
+        {
+            let so = match error {
+                repo::Error::OldKeys { .. } => "what was stored since is not shown",
+                _ => "nothing can be added until that is done",
+            };
+            self.out.warning(format!("{error}; {so}"));
+            hint::of(&error.into(), &self.shown_flags()).iter().for_each(|hint| self.out.hint(hint));
+        }
         let damage = repo.history_damage();
         damage.iter().take(DAMAGE_SHOWN).for_each(|what| self.out.warning(what));
         if !damage.is_empty() {

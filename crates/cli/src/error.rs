@@ -45,6 +45,17 @@ pub(crate) enum Error {
         /// What is wrong with it.
         why: format::Error,
     },
+    /// A public key where something that opens was asked for.
+    #[error("{} holds a recipient's public key: keys can be sealed for it, but it opens nothing", .0.display())]
+    PublicKey(PathBuf),
+    /// A recipient's public line that does not read.
+    #[error("the public key{}: {why}", in_file(file))]
+    BadPublicKey {
+        /// The file, if it was not typed.
+        file: Option<PathBuf>,
+        /// What is wrong with it.
+        why: format::Error,
+    },
     /// A passphrase was asked for where nobody can type it.
     #[error("nobody can be asked for the passphrase: standard input or standard error is no terminal")]
     NoTerminal,
@@ -64,6 +75,10 @@ pub(crate) enum Error {
     /// Standard output.
     #[error("write to standard output: {0}")]
     Output(io::Error),
+}
+
+fn in_file(file: &Option<PathBuf>) -> String {
+    file.as_ref().map(|path| format!(" in {}", path.display())).unwrap_or_default()
 }
 
 impl Error {
@@ -115,6 +130,7 @@ impl Remedied for Error {
             Error::Storage(error) => error.remedy(),
             Error::Request(_) | Error::NoHome { .. } | Error::NoTerminal => Remedy::Correct,
             Error::NoKeyFile(_) | Error::BadKeyFile { .. } => Remedy::Correct,
+            Error::PublicKey(_) | Error::BadPublicKey { .. } => Remedy::Correct,
             Error::Interrupted | Error::Local { .. } | Error::Output(_) => Remedy::Stop,
         }
     }

@@ -14,6 +14,12 @@ pub(crate) fn of(error: &Error, flags: &str) -> Option<String> {
         Error::NoHome { flag, .. } => Some(format!("set HOME, or say it with {flag}")),
         Error::NoKeyFile(_) => Some(NO_KEY.to_owned()),
         Error::BadKeyFile { .. } => Some("compare it with the copy that you keep elsewhere".to_owned()),
+        Error::PublicKey(_) => {
+            Some("name the private file that `seawall key recipient FILE` made beside that line".to_owned())
+        }
+        Error::BadPublicKey { .. } => {
+            Some("have it printed again where the private file is: `seawall key recipient FILE`".to_owned())
+        }
         Error::NoTerminal => {
             Some("put the passphrase into a file and name it with --passphrase-file".to_owned())
         }
@@ -68,6 +74,7 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
             )
         }
         E::Keys(_) => ADMINISTRATOR.to_owned(),
+        E::OldKeys { .. } | E::HalfRenewed(_) | E::WouldShutOut(_) => return of_keys(error, flags),
         E::LastSlot(_) => format!("add another first: `seawall key add{flags}`"),
         E::NoSlot(_) => format!("`seawall key list{flags}` lists all slots"),
         E::NoPoint { .. } => format!("`seawall points{flags}` lists all points"),
@@ -81,6 +88,33 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
             )
         }
         E::Refused(_) | E::Local { .. } => return None,
+    })
+}
+
+fn of_keys(error: &repo::Error, flags: &str) -> Option<String> {
+    use repo::Error as E;
+    Some(match error {
+        E::OldKeys { write_only: true, .. } => {
+            "an administrator makes a new key for this host: `seawall key export-writer FILE --name NAME`".to_owned()
+        }
+        E::OldKeys { write_only: false, .. } => {
+            format!(
+                "use a secret that has the newest keys; with it, `seawall key add` lets this one in again. Points \
+                 from before the renewal can be named by their ids: `seawall points{flags}`"
+            )
+        }
+        E::HalfRenewed(_) => {
+            format!(
+                "run the same command again; if it says so once more, an administrator ends it: `seawall key \
+                 renew{flags}`"
+            )
+        }
+        E::WouldShutOut(_) => {
+            "give them too, with --also-key-file FILE or --also-passphrase-file FILE, or shut their holders out with \
+             --remove-others"
+                .to_owned()
+        }
+        _ => return None,
     })
 }
 

@@ -8,7 +8,8 @@ use std::io::{IsTerminal, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use format::key::{Argon2Cost, Bundle, KeyFile, Lock, Unlock};
+use format::key::{Argon2Cost, Bundle, KeyFile, Lock, TextKind, Unlock, fresh};
+use format::seal::{KemPublic, KemSecret};
 use repo::Secret;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use world::World;
@@ -22,6 +23,8 @@ use crate::settings::SecretFrom;
 pub(crate) enum Held {
     /// The secret of a key file.
     KeyFile(KeyFile),
+    /// The private key of a recipient.
+    Recipient(KemSecret),
     /// Keys by themselves.
     Bundle(Box<Bundle>),
     /// A passphrase.
@@ -34,6 +37,7 @@ impl Held {
         match self {
             Held::KeyFile(file) => Secret::Unlock(Unlock::KeyFile(file)),
             Held::Passphrase(words) => Secret::Unlock(Unlock::Passphrase(words)),
+            Held::Recipient(secret) => Secret::Unlock(Unlock::Recipient(secret)),
             Held::Bundle(bundle) => Secret::Bundle(bundle),
         }
     }
@@ -43,6 +47,7 @@ impl Held {
         match self {
             Held::KeyFile(file) => Ok(Lock::KeyFile(file.clone())),
             Held::Passphrase(words) => Ok(Lock::Passphrase(words.clone(), Argon2Cost::DEFAULT)),
+            Held::Recipient(secret) => Ok(Lock::Recipient(secret.public())),
             Held::Bundle(_) => {
                 Err(Error::Request("a bundle belongs to one repository and cannot lock another".to_owned()))
             }
@@ -54,6 +59,7 @@ impl Held {
         match self {
             Held::KeyFile(_) => "key file",
             Held::Passphrase(_) => "passphrase",
+            Held::Recipient(_) => "recipient's key",
             Held::Bundle(_) => "bundle",
         }
     }
@@ -85,7 +91,7 @@ pub(crate) fn read_or_make(from: &SecretFrom, world: &World) -> Result<(Held, Op
     }
 }
 
-/// A key file or a bundle, told apart by the first word.
+/// A key file, a recipient's private key or a bundle, told apart by the first word.
 fn read_key_file(path: &Path) -> Result<Held, Error> {
     let text = match fs::read_to_string(path) {
         Ok(text) => Zeroizing::new(text),
@@ -96,11 +102,11 @@ fn read_key_file(path: &Path) -> Result<Held, Error> {
             return Err(Error::Request(format!("read the key file {}: {error}", path.display())));
         }
     };
-    let said = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-    let held = if said.is_some_and(|line| line.starts_with("seawall-bundle-")) {
-        Bundle::from_text(&text).map(|bundle| Held::Bundle(Box::new(bundle)))
-    } else {
-        KeyFile::from_text(&text).map(Held::KeyFile)
+    let held = match TextKind::of(&text) {
+        TextKind::Bundle => Bundle::from_text(&text).map(|bundle| Held::Bundle(Box::new(bundle))),
+        TextKind::Private => KemSecret::from_text(&text).map(Held::Recipient),
+        TextKind::KeyFile => KeyFile::from_text(&text).map(Held::KeyFile),
+        TextKind::Public => return Err(Error::PublicKey(path.to_owned())),
     };
     held.map_err(|why| Error::BadKeyFile { path: path.to_owned(), why })
 }
@@ -130,6 +136,43 @@ pub(crate) fn make_key_file(path: &Path, world: &World) -> Result<KeyFile, Error
     match read_key_file(path)? {
         Held::KeyFile(key) => Ok(key),
         _ => Err(Error::Request(format!("{} is no key file", path.display()))),
+    }
+}
+
+/// The private key in a recipient's file, which is made where there is none; and whether it was.
+pub(crate) fn read_or_make_recipient(path: &Path, world: &World) -> Result<(KemSecret, bool), Error> {
+    let key = KemSecret::from_seed(fresh(&mut world.chance()));
+    let about = "# Private key of a recipient, for Seawall. Whoever has it can read the backups that were sealed for it;\n\
+                 # keep it where they are to be restored. `seawall key recipient FILE` prints its public line again.\n";
+    let text = Zeroizing::new(format!("{about}{}", *key.to_text()));
+    if write_new(path, text.as_bytes())? {
+        return Ok((key, true));
+    }
+    match read_key_file(path)? {
+        Held::Recipient(key) => Ok((key, false)),
+        _ => {
+            Err(Error::Request(format!("{} is there already and holds another kind of key", path.display())))
+        }
+    }
+}
+
+/// A recipient's public line as it was typed, or from the file behind an `@`.
+pub(crate) fn read_public(typed: &str) -> Result<KemPublic, Error> {
+    let file = typed.strip_prefix('@').map(Path::new);
+    let text =
+        match file {
+            Some(path) => Zeroizing::new(fs::read_to_string(path).map_err(|error| {
+                Error::Request(format!("read the public key {}: {error}", path.display()))
+            })?),
+            None => Zeroizing::new(typed.to_owned()),
+        };
+    match TextKind::of(&text) {
+        TextKind::Private => Err(Error::Request(
+            "that is the private half, which must stay where it is: its public line is wanted, which `seawall key \
+             recipient FILE` prints"
+                .to_owned(),
+        )),
+        _ => KemPublic::from_text(&text).map_err(|why| Error::BadPublicKey { file: file.map(Path::to_owned), why }),
     }
 }
 

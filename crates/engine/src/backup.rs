@@ -295,8 +295,14 @@ impl Run<'_> {
         let lost = |what: &String| format!("chunk index: {what}; what it lists is stored again");
         let lost_index: Vec<String> = self.writer.lost_index().iter().map(lost).collect();
         let unused = (self.map_unused && self.damaged.is_none()).then(|| MAP_UNUSED.to_owned());
-        let notices = self.damaged.take().into_iter().chain(unused).chain(lost_index).collect();
+        let mut notices: Vec<String> =
+            self.damaged.take().into_iter().chain(unused).chain(lost_index).collect();
         self.writer.commit(record)?;
+        if let Err(repo::Error::OldKeys { .. }) = self.repo.must_have_newest_keys() {
+            notices.push(
+                "the keys were renewed meanwhile; this point is sealed under those from before".to_owned(),
+            );
+        }
         let places = Places::of(self.repo.state(), &self.request.source);
         let names = match self.kind {
             PointKind::Full => vec![places.last, places.full],

@@ -286,7 +286,7 @@ impl Run<'_, '_> {
         for extent in content_parts(Nodes(self.reader), entry) {
             let extent = extent?;
             let right = match extent.chunk {
-                Some(reference) => compare::holds(&sink, extent.offset, &reference, self.reader.chunk_key())?,
+                Some(reference) => compare::holds(&sink, extent.offset, &reference, self.reader)?,
                 None => compare::is_zero(&sink, extent.offset, extent.length)?,
             };
             if !right {

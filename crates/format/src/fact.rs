@@ -8,6 +8,7 @@ use minicbor::{Decode, Encode};
 use crate::cbor::{self, Malformed};
 use crate::entry::EntryId;
 use crate::id::{DomainId, Hash, HoldId, Incarnation, PackId, PointId, SessionId, WriterId};
+use crate::key::Generation;
 use crate::reference::Reference;
 
 /// The namespace of our own facts.
@@ -99,6 +100,18 @@ pub struct DomainKeys {
     /// Seals directories and facts.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub catalog_public: Vec<u8>,
+}
+
+impl DomainKeys {
+    /// What is stated of a generation.
+    pub fn of(domain: DomainId, generation: &Generation) -> DomainKeys {
+        DomainKeys {
+            domain,
+            generation: generation.number,
+            data_public: generation.data_public.as_bytes().to_vec(),
+            catalog_public: generation.catalog_public.as_bytes().to_vec(),
+        }
+    }
 }
 
 /// A sweeper saw a session silent for too long.

@@ -10,10 +10,14 @@ use zeroize::Zeroizing;
 
 use crate::cbor::{self, Fixed, Malformed, Octets};
 use crate::error::Error;
-use crate::id::{DomainId, Hash, RepoId, SlotId, from_hex, hex};
+use crate::id::{DomainId, RepoId, SlotId};
 use crate::limit::SMALL_OBJECT_BYTES_MAX;
 use crate::object::{ObjectKind, Sealed};
 use crate::seal::{Enc, KemPublic, KemSecret, SealKey, Secret, Signer, derive, join, verified};
+
+mod text;
+
+pub use text::{KeyFile, TextKind};
 
 const WHAT: &str = "a key slot";
 
@@ -51,6 +55,15 @@ impl Generation {
         }
     }
 
+    /// A number for the generation after `highest`: the upper half counts, the lower one is random, so that two which are
+    /// made at the same time are told apart. `None` if there is no higher one.
+    pub fn number_after(highest: u32, rng: &mut dyn CryptoRng) -> Option<u32> {
+        let count = (highest >> 16).checked_add(1).filter(|count| *count <= u32::from(u16::MAX))?;
+        let mut random = [0; 2];
+        rng.fill_bytes(&mut random);
+        Some((count << 16) | u32::from(u16::from_le_bytes(random)))
+    }
+
     /// The chunk key; every bundle that can add has it.
     pub fn chunk_key(&self) -> Result<&Secret, Error> {
         self.chunk.as_ref().ok_or(Error::NoKey("naming chunks"))
@@ -71,7 +84,7 @@ pub struct Bundle {
     pub repo: RepoId,
     /// The domain they belong to.
     pub domain: DomainId,
-    /// Oldest first; never empty.
+    /// By number, so the oldest first; never empty.
     pub generations: Vec<Generation>,
     /// The root's signing seed: administrators only.
     pub root: Option<Secret>,
@@ -90,14 +103,19 @@ impl Bundle {
         self.generations.iter().find(|g| g.number == number).ok_or(Error::NoKey("this key generation"))
     }
 
-    /// The same keys without those for reading and ruling, for a host that may only add; `writer` signs for it.
+    /// The newest keys without those for reading and ruling, for a host that may only add; `writer` signs for it.
     pub fn write_only(&self, writer: Secret) -> Bundle {
-        let mut bundle = self.clone();
-        for generation in &mut bundle.generations {
-            (generation.index, generation.data, generation.catalog) = (None, None, None);
-        }
-        (bundle.root, bundle.writer) = (None, Some(writer));
-        bundle
+        let newest = Generation { index: None, data: None, catalog: None, ..self.newest().clone() };
+        let &Bundle { repo, domain, .. } = self;
+        Bundle { repo, domain, generations: vec![newest], root: None, writer: Some(writer) }
+    }
+
+    /// The same with the generations of `other` that are not in it yet.
+    pub fn merged(mut self, other: Bundle) -> Bundle {
+        let known: Vec<u32> = self.generations.iter().map(|generation| generation.number).collect();
+        self.generations.extend(other.generations.into_iter().filter(|g| !known.contains(&g.number)));
+        self.generations.sort_by_key(|generation| generation.number);
+        self
     }
 
     fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -115,10 +133,14 @@ impl Bundle {
 
     fn decode(bytes: &[u8]) -> Result<Bundle, Error> {
         let record: BundleRecord = cbor::decode("a bundle of keys", bytes)?;
-        let generations: Vec<Generation> =
+        let mut generations: Vec<Generation> =
             record.generations.into_iter().map(GenerationRecord::open).collect::<Result<_, _>>()?;
         if generations.is_empty() {
             return Err(Malformed::new("a bundle of keys", "holds no generation").into());
+        }
+        generations.sort_by_key(|generation| generation.number);
+        if !generations.is_sorted_by(|a, b| a.number < b.number) {
+            return Err(Malformed::new("a bundle of keys", "holds a generation twice").into());
         }
         Ok(Bundle {
             repo: record.repo,
@@ -131,14 +153,12 @@ impl Bundle {
 
     /// The text of a bundle file.
     pub fn to_text(&self) -> Zeroizing<String> {
-        let bytes = self.encode();
-        let check = Hash::of(&bytes);
-        Zeroizing::new(format!("seawall-bundle-0 {} {:.8}\n", hex(&bytes), check.to_string()))
+        text::line("seawall-bundle-0", &self.encode())
     }
 
     /// Reads a bundle file.
     pub fn from_text(text: &str) -> Result<Bundle, Error> {
-        Bundle::decode(&checked_line("a bundle file", "seawall-bundle-0", text)?)
+        Bundle::decode(&text::checked_line("a bundle file", "seawall-bundle-0", text)?)
     }
 }
 
@@ -224,52 +244,6 @@ fn pair(seed: Option<Fixed<32>>, public: Option<Octets>) -> Result<(Option<KemSe
 
 fn secret(bytes: Fixed<32>) -> Secret {
     Zeroizing::new(bytes.0)
-}
-
-/// The secret of a key file.
-#[derive(Clone)]
-pub struct KeyFile(Secret);
-
-impl KeyFile {
-    /// A fresh one.
-    pub fn fresh(rng: &mut dyn CryptoRng) -> KeyFile {
-        KeyFile(fresh(rng))
-    }
-
-    /// The line that holds the secret; a file may have comment lines before it.
-    pub fn to_text(&self) -> Zeroizing<String> {
-        let check = Hash::of(&self.0[..]);
-        Zeroizing::new(format!("seawall-key-0 {} {:.8}\n", hex(&self.0[..]), check.to_string()))
-    }
-
-    /// Reads a key file; a typing error is told by its check.
-    pub fn from_text(text: &str) -> Result<KeyFile, Error> {
-        let bytes = checked_line("a key file", "seawall-key-0", text)?;
-        let bytes = <[u8; 32]>::try_from(&bytes[..])
-            .map_err(|_| Malformed::new("a key file", "the secret has not 64 hexadecimal digits"))?;
-        Ok(KeyFile(Zeroizing::new(bytes)))
-    }
-}
-
-fn checked_line(what: &'static str, word: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, Malformed> {
-    let bad = |why: &str| Malformed::new(what, why);
-    let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
-    let line = lines.next().ok_or_else(|| bad("it is empty"))?;
-    let mut words = line.split(' ');
-    let (Some(first), Some(digits), Some(check), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err(bad("its line has not three words"));
-    };
-    if first != word {
-        return Err(bad(&format!("its line does not start with {word}")));
-    }
-    let bytes =
-        from_hex(digits).map(Zeroizing::new).ok_or_else(|| bad("its second word is not hexadecimal"))?;
-    if !Hash::of(&bytes).to_string().starts_with(check) || check.len() != 8 {
-        return Err(bad("its check does not match: there is a typing error in it"));
-    }
-    Ok(bytes)
 }
 
 /// What opens a slot.
@@ -381,14 +355,17 @@ struct SlotRecord {
     commitment: Fixed<32>,
     #[n(9)]
     sealed: Octets,
+    /// `None` for 0.
+    #[n(10)]
+    generation: Option<u32>,
 }
 
-/// First element: salt or hash of the recipient; then Argon2's costs, or the encapsulated key.
+/// First element: salt or the recipient's public key; then Argon2's costs, or the encapsulated key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Parameters {
     Salt([u8; 32]),
     Argon2([u8; 32], Argon2Cost),
-    Recipient(Hash, Enc),
+    Recipient(KemPublic, Enc),
 }
 
 impl<C> Encode<C> for Parameters {
@@ -402,7 +379,7 @@ impl<C> Encode<C> for Parameters {
             Parameters::Argon2(salt, cost) => {
                 e.array(4)?.bytes(salt)?.u32(cost.memory_kib)?.u32(cost.passes)?.u32(cost.lanes)?
             }
-            Parameters::Recipient(hash, enc) => e.array(2)?.bytes(hash.as_bytes())?.bytes(&enc.0[..])?,
+            Parameters::Recipient(public, enc) => e.array(2)?.bytes(public.as_bytes())?.bytes(&enc.0[..])?,
         };
         Ok(())
     }
@@ -419,8 +396,8 @@ impl<'b, C> Decode<'b, C> for Parameters {
                 Ok(Parameters::Argon2(salt, cost))
             }
             Some(2) => {
-                let hash = Hash::decode(d, c)?;
-                Ok(Parameters::Recipient(hash, Enc::from_bytes(d.bytes()?).map_err(bad)?))
+                let public = KemPublic::from_bytes(d.bytes()?).map_err(bad)?;
+                Ok(Parameters::Recipient(public, Enc::from_bytes(d.bytes()?).map_err(bad)?))
             }
             _ => Err(minicbor::decode::Error::message("parameters of no known kind")),
         }
@@ -472,6 +449,7 @@ impl Slot {
             created: about.created,
             commitment: Fixed(key.commitment()),
             sealed: Octets(sealed),
+            generation: Some(bundle.newest().number),
         };
         let mut bytes = ObjectKind::Slot.head().to_vec();
         bytes.extend_from_slice(&cbor::encode(&record));
@@ -514,9 +492,22 @@ impl Slot {
         self.kind
     }
 
+    /// The newest generation of keys in it.
+    pub fn generation(&self) -> u32 {
+        self.record.generation.unwrap_or(0)
+    }
+
     /// What a person calls it.
     pub fn label(&self) -> &str {
         &self.record.label
+    }
+
+    /// The public key that it is sealed for, if it is for a recipient.
+    pub fn recipient(&self) -> Option<&KemPublic> {
+        match &self.record.parameters {
+            Parameters::Recipient(public, _) => Some(public),
+            Parameters::Salt(_) | Parameters::Argon2(..) => None,
+        }
     }
 
     /// The region whose provider opens it, if it is for one.
@@ -541,6 +532,11 @@ impl Slot {
         if bundle.repo != record.repo || bundle.domain != record.domain {
             return Err(Error::Foreign("a bundle of keys"));
         }
+        if bundle.newest().number != self.generation() {
+            return Err(
+                Malformed::new("a bundle of keys", "holds other generations than its slot says").into()
+            );
+        }
         Ok(bundle)
     }
 
@@ -553,8 +549,8 @@ impl Slot {
                 cost.check()?;
                 passphrase_key(words, place, salt, *cost)
             }
-            (Unlock::Recipient(secret), Parameters::Recipient(hash, enc)) => {
-                if Hash::of(secret.public().as_bytes()) != *hash {
+            (Unlock::Recipient(secret), Parameters::Recipient(public, enc)) => {
+                if secret.public() != *public {
                     return Err(Error::WrongKey(WHAT));
                 }
                 secret.decapsulate(&slot_info(place), enc)
@@ -581,7 +577,7 @@ fn lock_key(
         }
         Lock::Recipient(public) => {
             let (enc, key) = public.encapsulate(&slot_info(place), rng);
-            (2, Parameters::Recipient(Hash::of(public.as_bytes()), enc), key)
+            (2, Parameters::Recipient(public.clone(), enc), key)
         }
     })
 }

@@ -324,6 +324,11 @@ impl Run {
         Ok(Run::parse(head, open_blocks(&key, raw, blocks)?)?)
     }
 
+    /// What a run says of itself before it was opened, so nothing of it is proved.
+    pub fn head_of(bytes: &[u8]) -> Result<RunHead, Error> {
+        split(bytes).map(|(record, _, _)| record.head())
+    }
+
     /// What the run says of itself; whoever got it from a store compares it with its name there.
     pub fn head(&self) -> &RunHead {
         &self.head

@@ -57,6 +57,7 @@ impl Repo {
 
     /// Seals the keys at hand for one more secret.
     pub fn add_slot(&self, lock: &Lock, label: &str) -> Result<SlotId, Error> {
+        self.must_have_newest_keys()?;
         let root = self.root_signer()?;
         let mut chance = self.world.chance();
         let slot = SlotId(chance.bytes());
@@ -66,23 +67,29 @@ impl Repo {
         Ok(slot)
     }
 
-    /// Deletes a slot; the last one stays. Whoever opened it before may have kept the keys. Where two are removed at once,
-    /// both look again afterwards, and put back what they took if nothing is left.
+    /// Deletes a slot; the last one with the newest keys stays. Whoever opened it before may have kept the keys. Where two are
+    /// removed at once, both look again afterwards, and put back what they took if nothing is left.
     pub fn remove_slot(&self, slot: SlotId) -> Result<(), Error> {
         let slots = self.slots()?;
         let found = slots.iter().find(|s| s.id() == slot);
         let found = found.ok_or_else(|| Error::NoSlot(slot.to_string()))?;
-        if slots.len() == 1 {
+        if slots.iter().all(|other| other.id() == slot || !self.is_whole(other)) {
             return Err(Error::LastSlot(slot.to_string()));
         }
         let key = layout::slot(found.domain(), slot);
         let bytes = self.io.get_small(&key, SMALL_OBJECT_BYTES_MAX as u64)?;
         self.io.delete(&key)?;
-        if self.slots()?.is_empty() {
+        if !self.slots()?.iter().any(|other| self.is_whole(other)) {
             self.io.put_seen(&key, bytes)?;
             return Err(Error::LastSlot(slot.to_string()));
         }
         Ok(())
+    }
+
+    /// Whether a slot has the newest keys, and with them all others.
+    pub fn is_whole(&self, slot: &Slot) -> bool {
+        let newest = self.fold().newest_keys(slot.domain()).map(|keys| keys.generation);
+        slot.generation() >= newest.unwrap_or_default()
     }
 
     /// The slot that the secret at hand opened, if one did.
@@ -90,15 +97,17 @@ impl Repo {
         self.opened_by
     }
 
-    /// The slot that this secret opens already, if there is one.
+    /// The slot with the newest keys that this secret opens already, if there is one.
     pub fn slot_of(&self, unlock: &Unlock) -> Result<Option<SlotId>, Error> {
-        Ok(self.slots()?.iter().find(|slot| slot.open(unlock).is_ok()).map(Slot::id))
+        let opens = |slot: &&Slot| self.is_whole(slot) && slot.open(unlock).is_ok();
+        Ok(self.slots()?.iter().find(opens).map(Slot::id))
     }
 
     /// All that a host needs which may add points and nothing else: it neither reads them back nor forgets any. It counts
     /// once [`Repo::let_in`] was told.
     pub fn write_only_bundle(&self) -> Result<Bundle, Error> {
         self.root_signer()?;
+        self.must_have_newest_keys()?;
         Ok(self.bundle.write_only(fresh(&mut self.world.chance())))
     }
 
@@ -130,7 +139,7 @@ impl Repo {
         self.state_as_root(&root, vec![Fact::Revoke(Revoke { writer, counts, reason: reason.to_owned() })])
     }
 
-    fn root_signer(&self) -> Result<Signer, Error> {
+    pub(crate) fn root_signer(&self) -> Result<Signer, Error> {
         let seed = self.bundle.root.as_ref();
         seed.map(Signer::from_seed).ok_or(Error::Keys(format::Error::NoKey("administering")))
     }

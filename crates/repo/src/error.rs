@@ -94,8 +94,24 @@ pub enum Error {
     /// The keys at hand do not allow it.
     #[error(transparent)]
     Keys(format::Error),
+    /// The keys were renewed, and the secret at hand has only those from before.
+    #[error("the keys of {place} were renewed, and the secret at hand has only those from before")]
+    OldKeys {
+        /// Where.
+        place: String,
+        /// Whether it is the key of a host that may add and nothing else.
+        write_only: bool,
+    },
+    /// New keys lie in slots, and the history does not state them.
+    #[error("the keys of {0} are being renewed, or were not renewed to the end")]
+    HalfRenewed(String),
+    /// New keys would shut somebody out.
+    #[error("new keys cannot be sealed for {}, so their holders would be shut out", .0.join(", "))]
+    WouldShutOut(Vec<String>),
     /// The only key slot is not removed.
-    #[error("key slot {0} is the only one: without it nobody could open the repository")]
+    #[error(
+        "key slot {0} is the only one that has the newest keys: without it nobody could open all of the repository"
+    )]
     LastSlot(String),
     /// No slot of that name.
     #[error("no key slot {0}")]
@@ -207,6 +223,8 @@ impl Remedied for Error {
             Error::NoRepository(_) | Error::Occupied(_) | Error::WrongKey { .. } => Remedy::Correct,
             Error::NotTrusted { .. } | Error::NotAllowed { .. } | Error::Keys(_) => Remedy::Correct,
             Error::LastSlot(_) | Error::NoSlot(_) => Remedy::Correct,
+            Error::OldKeys { .. } | Error::WouldShutOut(_) => Remedy::Correct,
+            Error::HalfRenewed(_) => Remedy::Refresh,
             Error::NoPoint { .. } | Error::Ambiguous { .. } | Error::UnknownFact { .. } => Remedy::Correct,
             Error::Raced(_) => Remedy::Refresh,
             Error::TooFewRegions(_) => Remedy::Retry,

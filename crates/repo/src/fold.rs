@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use format::entry::{EntryId, Head, LogicalTime};
 use format::fact::{
-    Fact, Feature, Grant, Hold, Moved, Point, RawFact, RegionFact, Revoke, Substitute, Verified,
+    DomainKeys, Fact, Feature, Grant, Hold, Moved, Point, RawFact, RegionFact, Revoke, Substitute, Verified,
 };
 use format::id::{DomainId, Hash, HoldId, Incarnation, PackId, PointId, RunId, SessionId, WriterId};
 use format::reference::Reference;
@@ -149,8 +149,8 @@ pub struct Fold {
     pub expired: BTreeSet<(WriterId, SessionId)>,
     /// Regions and their present life, as stated last.
     pub regions: BTreeMap<String, Incarnation>,
-    /// Domains and their generations.
-    pub domains: BTreeSet<(DomainId, u32)>,
+    /// Domains and their generations, with the public keys of each.
+    pub domains: BTreeMap<(DomainId, u32), DomainKeys>,
     /// Frames of a pack, and where else they are in a region's present life.
     pub moved: BTreeMap<(String, PackId, u32), BTreeSet<PackId>>,
     /// Holds that were not released.
@@ -328,7 +328,7 @@ impl Fold {
         match fact {
             Fact::Grant(_) => (id.writer != root).then_some("grant"),
             Fact::Revoke(_) => (id.writer != root).then_some("revocation"),
-            Fact::Domain(_) => without(Grant::ADMINISTER, "domain"),
+            Fact::Domain(_) => (id.writer != root).then_some("generation of keys"),
             Fact::Substitute(substitute) if !is_faithful(substitute) => Some("substitute with other content"),
             Fact::Region(_) | Fact::Feature(_) => without(Grant::ADMINISTER, "region or feature"),
             Fact::Point(point) if !self.may_add(id, &point.source, root) => Some("point of this source"),
@@ -378,7 +378,9 @@ impl Fold {
             }
             Fact::Region(region) => self.take_region(region, (entry.clear.time, *id)),
             Fact::Domain(domain) => {
-                self.domains.insert((domain.domain, domain.generation));
+                let place = (domain.domain, domain.generation);
+                let agrees = *self.domains.entry(place).or_insert_with(|| domain.clone()) == domain;
+                self.contradicted_unless(agrees, id, "generation of keys");
             }
             Fact::Moved(moved) => self.moves.push(moved),
             Fact::Point(point) => self.take_point(*point, id, entry.clear.time),
@@ -470,6 +472,11 @@ impl Fold {
                 }
             }
         }
+    }
+
+    /// The newest generation of a domain's keys; `None` before any was stated.
+    pub fn newest_keys(&self, domain: DomainId) -> Option<&DomainKeys> {
+        self.domains.range((domain, 0)..=(domain, u32::MAX)).next_back().map(|(_, keys)| keys)
     }
 
     /// The first unknown fact that forbids `verb`.

@@ -130,6 +130,11 @@ impl Index {
     }
 
     fn add(&mut self, repo: &Repo, id: RunId, bytes: &Bytes, numbers: &mut HashMap<PackId, u32>) {
+        // What older keys named is found by none of the names that are looked for.
+        let newest = repo.bundle.newest().number;
+        if Run::head_of(bytes).is_ok_and(|head| head.generation != newest) {
+            return;
+        }
         let run = match Run::open(bytes, &repo.bundle) {
             Ok(run) => run,
             Err(format::Error::NoKey(_)) => return,

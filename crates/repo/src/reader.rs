@@ -2,7 +2,7 @@
 //!
 //! A reference needs no index. Where its pack is gone or damaged, places that a `moved` fact names are tried, then the
 //! substitute that a later backup announced; only then is it damage. Directories and frames that were read stay in
-//! bounded caches.
+//! bounded caches. Ids are made with the chunk key of the generation that the origin pack is from.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
@@ -14,7 +14,7 @@ use format::Malformed;
 use format::compress::Decompressor;
 use format::id::PackId;
 use format::limit::FRAME_BYTES_MAX;
-use format::pack::{Directory, Frame, FrameOpener, TAIL_BYTES, Tail, chunk_of};
+use format::pack::{Directory, Frame, FrameOpener, TAIL_BYTES, Tail, chunk_id, chunk_of};
 use format::reference::{FrameId, Reference};
 use format::tree::Load;
 use storage::ObjectKey;
@@ -47,6 +47,12 @@ impl OpenPack {
     /// Its directory.
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// The generation of keys that a frame is from: that of its origin.
+    pub fn generation(&self, frame: &Frame) -> Result<u32, Malformed> {
+        let origin = self.directory.origin(frame);
+        origin.map(|origin| origin.generation).ok_or_else(|| Malformed::new("a frame", "it has no origin"))
     }
 
     /// The bytes to ask for to get `frame`: its place, widened to the grid.
@@ -88,14 +94,20 @@ pub fn widen(range: Range<u64>, size: u64) -> Range<u64> {
     start..range.end.next_multiple_of(GRID).min(size).max(range.end)
 }
 
+/// The raw bytes of a frame, and the generation of keys that names its chunks.
+#[derive(Clone)]
+struct Raw {
+    bytes: Arc<Vec<u8>>,
+    generation: u32,
+}
+
 /// Reads chunks of one repository.
 pub struct Reader<'r> {
     repo: &'r Repo,
     fold: Arc<Fold>,
-    chunk_key: [u8; 32],
     directories: Mutex<Recent<PackId, Arc<OpenPack>>>,
     broken: Mutex<Recent<PackId, String>>,
-    frames: Mutex<Recent<FrameId, Arc<Vec<u8>>>>,
+    frames: Mutex<Recent<FrameId, Raw>>,
     scratch: Mutex<Scratch>,
     fetched: AtomicU64,
 }
@@ -105,10 +117,9 @@ impl<'r> Reader<'r> {
     pub fn new(repo: &'r Repo) -> Result<Reader<'r>, Error> {
         repo.allow("restore")?;
         repo.must_read()?;
-        let keys = repo.bundle.newest();
+        repo.bundle.newest().chunk_key().map_err(Error::Keys)?;
         Ok(Reader {
             fold: repo.fold(),
-            chunk_key: **keys.chunk_key().map_err(Error::Keys)?,
             directories: Mutex::new(Recent::new(DIRECTORIES_MAX)),
             broken: Mutex::new(Recent::new(DIRECTORIES_MAX)),
             frames: Mutex::new(Recent::new(FRAMES_MAX)),
@@ -128,9 +139,31 @@ impl<'r> Reader<'r> {
         self.fetched.load(Ordering::Relaxed)
     }
 
-    /// The key that chunk ids are made with.
-    pub fn chunk_key(&self) -> &[u8; 32] {
-        &self.chunk_key
+    /// The key that the ids of this frame's chunks are made with.
+    pub fn chunk_key(&self, pack: &OpenPack, frame: &Frame) -> Result<&[u8; 32], format::Error> {
+        self.chunk_key_of(pack.generation(frame)?)
+    }
+
+    fn chunk_key_of(&self, generation: u32) -> Result<&[u8; 32], format::Error> {
+        Ok(&**self.repo.bundle.generation(generation)?.chunk_key()?)
+    }
+
+    /// Whether the id of this chunk is made with the newest key, so that the same content has the same id today.
+    pub fn has_newest_name(&self, reference: &Reference) -> Result<bool, Error> {
+        let (pack, frame) = self.locate(reference.frame())?;
+        let generation = pack
+            .generation(&frame)
+            .map_err(format::Error::from)
+            .map_err(Error::object(&pack.key, self.repo.io.place()))?;
+        Ok(generation == self.repo.bundle.newest().number)
+    }
+
+    /// Whether bytes that lie elsewhere are the content of this chunk. Which generation named it, its pack would tell, but
+    /// to be the same under any of our keys they have to be the same, and nothing need be fetched.
+    pub fn is_content_of(&self, reference: &Reference, bytes: &[u8]) -> bool {
+        let mut keys = self.repo.bundle.generations.iter().rev().filter_map(|keys| keys.chunk.as_ref());
+        bytes.len() as u64 == u64::from(reference.length)
+            && keys.any(|key| chunk_id(key, bytes) == reference.chunk)
     }
 
     /// A pack with its directory: one request of 64 KiB, a second one for long directories.
@@ -213,22 +246,27 @@ impl<'r> Reader<'r> {
 
     /// The raw bytes of a frame, from the first place that has them whole.
     pub fn frame(&self, frame: FrameId) -> Result<Arc<Vec<u8>>, Error> {
+        self.raw(frame).map(|raw| raw.bytes)
+    }
+
+    fn raw(&self, frame: FrameId) -> Result<Raw, Error> {
         if let Some(known) = lock(&self.frames).get(&frame) {
             return Ok(known);
         }
-        let raw = Arc::new(self.in_places(frame, |place| self.frame_in(place, frame))?);
-        debug_assert!(raw.len() <= FRAME_BYTES_MAX, "directories are checked");
+        let raw = self.in_places(frame, |place| self.frame_in(place, frame))?;
+        debug_assert!(raw.bytes.len() <= FRAME_BYTES_MAX, "directories are checked");
         lock(&self.frames).put(frame, raw.clone());
         Ok(raw)
     }
 
-    fn frame_in(&self, place: PackId, frame: FrameId) -> Result<Vec<u8>, Error> {
+    fn frame_in(&self, place: PackId, frame: FrameId) -> Result<Raw, Error> {
         let (pack, found) = self.locate_in(place, frame)?;
         let (io, range) = (&self.repo.io, pack.range(&found));
         let bytes = io.get_range(&pack.key, range.clone()).map_err(|e| io.missing(e, &pack.key))?;
         self.fetched.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let opened = pack.open(&found, range.start, &bytes, &mut lock(&self.scratch));
-        opened.map_err(Error::object(&pack.key, io.place()))
+        let bytes = Arc::new(opened.map_err(Error::object(&pack.key, io.place()))?);
+        Ok(Raw { bytes, generation: pack.generation(&found)? })
     }
 
     /// Tries the places of a frame in turn; the first error is the one that is told.
@@ -264,9 +302,10 @@ impl<'r> Reader<'r> {
 
     /// A chunk from the very place that the reference names, checked against its id.
     pub fn chunk_itself(&self, reference: &Reference) -> Result<Vec<u8>, Error> {
-        let raw = self.frame(reference.frame())?;
-        let chunk = chunk_of(reference, &raw, &self.chunk_key);
-        chunk.map(<[u8]>::to_vec).map_err(Error::object(layout::pack(reference.pack), self.repo.io.place()))
+        let raw = self.raw(reference.frame())?;
+        let wrong = Error::object(layout::pack(reference.pack), self.repo.io.place());
+        let key = self.chunk_key_of(raw.generation);
+        key.and_then(|key| chunk_of(reference, &raw.bytes, key)).map(<[u8]>::to_vec).map_err(wrong)
     }
 
     /// The substitute of a reference that is damaged, if a later backup stored its chunk again.

@@ -275,6 +275,7 @@ impl Repo {
         let fold = self.fold();
         let live = fold.live(source);
         if asked == "latest" {
+            self.must_know_newest()?;
             let newest = fold.newest(source, self.world.now_ns().saturating_add(DRIFT_NS_MAX));
             let none = match source {
                 _ if live.is_empty() && source.is_none() => "yet: nothing was backed up here".to_owned(),
@@ -298,6 +299,7 @@ impl Repo {
     /// The newest point of `source` that is not after `at` (UTC nanoseconds), by the same rule as `latest`.
     pub fn point_at(&self, source: Option<&str>, at: i64) -> Result<PointRecord, Error> {
         self.must_read()?;
+        self.must_know_newest()?;
         let fold = self.fold();
         fold.newest(source, at).cloned().ok_or_else(|| self.no_point("that is so old".to_owned()))
     }
@@ -321,8 +323,39 @@ impl Repo {
         }
     }
 
+    /// Refuses to go on unless the keys at hand are the ones in use: those that the history states last. Keys that are not
+    /// stated yet are not used either, as not everybody may have them; nor are older ones instead, or whoever hides an entry
+    /// could bring them back.
+    pub fn must_have_newest_keys(&self) -> Result<(), Error> {
+        let (fold, newest) = (self.fold(), self.bundle.newest());
+        match fold.newest_keys(self.bundle.domain) {
+            None if newest.number == 0 => Ok(()),
+            Some(stated) if *stated == DomainKeys::of(self.bundle.domain, newest) => Ok(()),
+            Some(stated) if newest.number <= stated.generation => Err(self.old_keys()),
+            _ => Err(Error::HalfRenewed(self.io.place())),
+        }
+    }
+
+    /// Refuses to say which point is the newest where later ones may be sealed under keys that are not at hand.
+    fn must_know_newest(&self) -> Result<(), Error> {
+        match self.must_have_newest_keys() {
+            Err(error @ Error::OldKeys { .. }) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn old_keys(&self) -> Error {
+        Error::OldKeys { place: self.io.place(), write_only: !self.can_read() }
+    }
+
+    /// Whether there were other keys before those in use, so that the same content can have had another name.
+    pub fn had_other_keys(&self) -> bool {
+        self.bundle.newest().number > 0
+    }
+
     /// Refuses what the history would not count: points of a source that this host was not let in for.
     pub fn may_add(&self, source: &str) -> Result<(), Error> {
+        self.must_have_newest_keys()?;
         let id = WriterId::of(&self.enrolled_signer()?.public());
         let fold = self.fold();
         let sources = fold.writers.get(&id).and_then(|writer| writer.grant.sources.as_ref());
@@ -396,15 +429,11 @@ impl Repo {
         let (root, own) = (Signer::from_seed(seed), self.state.signer(&self.world)?);
         let fold = self.seen_by_others();
         let mut facts = Vec::new();
-        for generation in &self.bundle.generations {
-            if !fold.domains.contains(&(self.bundle.domain, generation.number)) {
-                facts.push(Fact::Domain(DomainKeys {
-                    domain: self.bundle.domain,
-                    generation: generation.number,
-                    data_public: generation.data_public.as_bytes().to_vec(),
-                    catalog_public: generation.catalog_public.as_bytes().to_vec(),
-                }));
-            }
+        // Later ones are stated by whoever makes them, once they are in every slot.
+        if let Ok(first) = self.bundle.generation(0)
+            && !fold.domains.contains_key(&(self.bundle.domain, 0))
+        {
+            facts.push(Fact::Domain(DomainKeys::of(self.bundle.domain, first)));
         }
         if !fold.regions.contains_key(self.io.region_name()) {
             let incarnation = Incarnation(self.world.chance().bytes());
@@ -620,16 +649,11 @@ fn unlock(
         Secret::Unlock(unlock) => unlock,
     };
     let mut damaged = Vec::new();
-    let slots = slots(io, genesis, &mut damaged)?;
-    for slot in &slots {
-        match slot.open(&unlock) {
-            Ok(bundle) => {
-                notices.append(&mut damaged);
-                return Ok((bundle, Some(slot.id())));
-            }
-            Err(format::Error::WrongKey(_)) => {}
-            Err(error) => damaged.push(format!("key slot {} does not open: {error}", slot.id())),
-        }
+    let mut slots = slots(io, genesis, &mut damaged)?;
+    slots.sort_by_key(|slot| std::cmp::Reverse(slot.generation()));
+    if let Some((bundle, id)) = open_all(&slots, &unlock, &mut damaged) {
+        notices.append(&mut damaged);
+        return Ok((bundle, Some(id)));
     }
     let (secret, place) = (unlock.name(), io.place());
     if damaged.is_empty() && !slots.is_empty() {
@@ -639,4 +663,25 @@ fn unlock(
         damaged.push("there is none".to_owned());
     }
     Err(Error::NoSlotOpens { secret, place, damage: damaged.join("; ") })
+}
+
+/// All keys that the secret opens, and the slot with the newest. Where two people renewed the keys at once, each of two
+/// slots holds what the other lacks; one whose newest keys are at hand already is not opened.
+fn open_all(slots: &[Slot], unlock: &Unlock, damaged: &mut Vec<String>) -> Option<(Bundle, SlotId)> {
+    let mut opened: Option<(Bundle, SlotId)> = None;
+    for slot in slots {
+        if opened.as_ref().is_some_and(|(keys, _)| keys.generation(slot.generation()).is_ok()) {
+            continue;
+        }
+        match (slot.open(unlock), opened.take()) {
+            (Ok(bundle), None) => opened = Some((bundle, slot.id())),
+            (Ok(bundle), Some((keys, id))) => opened = Some((keys.merged(bundle), id)),
+            (Err(format::Error::WrongKey(_)), before) => opened = before,
+            (Err(error), before) => {
+                damaged.push(format!("key slot {} does not open: {error}", slot.id()));
+                opened = before;
+            }
+        }
+    }
+    opened
 }

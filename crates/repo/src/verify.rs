@@ -154,6 +154,10 @@ pub fn verify_index(repo: &Repo, level: Level) -> Result<Verdict, Error> {
 /// without one, and lets nobody in for it.
 fn announce<'r>(repo: &'r Repo, point: &PointRecord) -> Result<Option<Session<'r>>, Error> {
     let Some(signer) = repo.known_signer()? else { return Ok(None) };
+    // A verdict is not sealed under keys that were given up.
+    if repo.must_have_newest_keys().is_err() {
+        return Ok(None);
+    }
     let roots = BTreeSet::from([point.point.id]);
     match Session::open(repo, signer, Purpose::Read, roots) {
         Err(Error::Storage(storage::Error::Denied { .. })) => Ok(None),

@@ -84,9 +84,12 @@ impl<'r> Writer<'r> {
     /// Opens a session that relies on `roots` and loads the index.
     pub fn open(repo: &'r Repo, roots: BTreeSet<PointId>, style: Style) -> Result<Writer<'r>, Error> {
         repo.allow("write")?;
+        repo.must_have_newest_keys()?;
         let signer = repo.enrolled_signer()?;
         let writer = WriterId::of(&signer.public());
         let session = Session::open(repo, signer, Purpose::Write, roots)?;
+        // The session read the log again. Whoever renews the keys from now on finds this session at work under the old ones.
+        repo.must_have_newest_keys()?;
         let fold = repo.fold();
         let index = Index::load(repo, &fold)?;
         let sizes = if fold.packs.is_empty() { HashMap::new() } else { present_packs(repo)? };

@@ -1,10 +1,14 @@
 //! `key`: which secrets open the repository.
 
+mod renew;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use format::id::SlotId;
-use format::key::Slot;
+use format::key::{Lock, Slot};
+use format::seal::KemPublic;
+use repo::Repo;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -16,7 +20,8 @@ use crate::{show, time, verbs};
 
 /// List, add and remove key slots, and make keys that can do less
 ///
-/// A slot holds the repository's keys, sealed for one secret: a key file or a passphrase.
+/// A slot holds the repository's keys, sealed for one secret: a key file, a passphrase, or the private key of a
+/// recipient, whose public line is enough to seal for it.
 #[derive(Args)]
 pub(crate) struct Key {
     #[command(subcommand)]
@@ -28,15 +33,37 @@ enum Act {
     /// List the secrets that open the repository
     List,
     /// Let one more secret open the repository
+    ///
+    /// With --recipient only the public line of it is needed here: its private file never has to be where backups are
+    /// made, and opens the repository with --key-file where they are restored.
     Add(Add),
+    /// Make a recipient's private key, and print the public line of it
+    ///
+    /// Whoever has the public line can let the private file open a repository: `seawall key add --recipient LINE`. If the
+    /// file is there already, its public line is printed again. Needs no repository.
+    Recipient {
+        /// The file for the private key; it is readable by its owner only
+        file: PathBuf,
+    },
     /// Make the key of a host that may add points, and neither read nor forget any
     ///
     /// The host names the file with --key-file. It finds what it stored itself and sends it only once. What it sends can be
     /// read with the repository's own keys. `seawall writer revoke` shuts it out again.
     ExportWriter(ExportWriter),
+    /// Make new keys for all that is stored from now on
+    ///
+    /// Whoever has only the keys from before, such as a secret that was removed or a key file that was copied, cannot read
+    /// what is stored after it; what was stored before stays readable to them. The secret in use, those given with --also-...
+    /// and all recipients get the new keys with all from before. Look at `seawall key list` first: a recipient that you do not
+    /// know would get them too.
+    ///
+    /// The next backup takes over files that did not change; what changed, and the first full one, is stored anew, as nothing
+    /// is found under the names that the old keys gave it. Keys of `seawall key export-writer` must be made anew.
+    Renew(renew::Renew),
     /// Let a secret no longer open the repository
     ///
-    /// Whoever opened it before may have kept the keys: what is stored already stays readable to them.
+    /// Whoever opened it before may have kept the keys: what is stored with them stays readable, also later, until `seawall
+    /// key renew`.
     Remove {
         /// The slot's id, or the first digits of it
         id: String,
@@ -76,6 +103,9 @@ struct New {
     /// A passphrase that is asked for
     #[arg(long)]
     new_passphrase: bool,
+    /// The public line of a recipient, or a file that holds it
+    #[arg(long, value_name = "LINE|@FILE")]
+    recipient: Option<String>,
 }
 
 impl Key {
@@ -83,49 +113,105 @@ impl Key {
         match self.act {
             Act::List => list(context),
             Act::Add(add) => add.run(context),
+            Act::Recipient { file } => recipient(context, &file),
             Act::ExportWriter(export) => export.run(context),
+            Act::Renew(renew) => renew.run(context),
             Act::Remove { id } => remove(context, &id),
         }
     }
 }
 
 fn list(context: &Context) -> Result<Outcome, Error> {
-    let slots = context.open()?.slots()?;
-    let body = json!({ "slots": slots.iter().map(document).collect::<Value>() });
+    let repo = context.open()?;
+    let slots = repo.slots()?;
+    let body = json!({ "slots": slots.iter().map(|slot| document(slot, &repo)).collect::<Value>() });
     context.out.result("key/1", body, |out| {
         let rows: Vec<Vec<String>> = slots.iter().map(row).collect();
         show::table(out, &["slot", "secret", "made", "label"], &rows)
     })?;
+    for slot in slots.iter().filter(|slot| !repo.is_whole(slot)) {
+        let slot = show::short(slot.id());
+        context.out.warning(format!("slot {slot} has only keys from before the last renewal"));
+    }
     Ok(Outcome::Done)
+}
+
+/// What a new slot is sealed for, and how to speak of it.
+struct Wanted {
+    lock: Lock,
+    name: String,
+    label: String,
+    /// A slot that it opens already.
+    known: Option<SlotId>,
+    /// The key file that was made.
+    made: Option<PathBuf>,
+}
+
+impl New {
+    fn read(self, context: &Context, repo: &Repo) -> Result<Wanted, Error> {
+        let from = match (self.new_key_file, self.new_passphrase_file, self.recipient) {
+            (_, _, Some(typed)) => return for_recipient(repo, &typed),
+            (Some(path), _, _) => SecretFrom::KeyFile(path),
+            (None, Some(path), _) => SecretFrom::PassphraseFile(path),
+            (None, None, None) => SecretFrom::Prompt,
+        };
+        let (held, made) = secret::read_or_make(&from, &context.world)?;
+        let known = match held.clone().opens() {
+            repo::Secret::Unlock(unlock) => repo.slot_of(&unlock)?,
+            repo::Secret::Bundle(_) => None,
+        };
+        let name = held.name().to_owned();
+        Ok(Wanted { lock: held.locks()?, label: format!("{name} of {}", host()), name, known, made })
+    }
+}
+
+fn for_recipient(repo: &Repo, typed: &str) -> Result<Wanted, Error> {
+    let public = secret::read_public(typed)?;
+    let is = |slot: &&Slot| repo.is_whole(slot) && slot.recipient() == Some(&public);
+    let known = repo.slots()?.iter().find(is).map(Slot::id);
+    let name = format!("recipient {}", fingerprint(&public));
+    Ok(Wanted { lock: Lock::Recipient(public), label: name.clone(), name, known, made: None })
+}
+
+fn fingerprint(public: &KemPublic) -> String {
+    show::short(public.fingerprint())
 }
 
 impl Add {
     fn run(self, context: &Context) -> Result<Outcome, Error> {
         let repo = context.open()?;
-        let from = match (self.secret.new_key_file, self.secret.new_passphrase_file) {
-            (Some(path), _) => SecretFrom::KeyFile(path),
-            (None, Some(path)) => SecretFrom::PassphraseFile(path),
-            (None, None) => SecretFrom::Prompt,
-        };
-        let (held, made) = secret::read_or_make(&from, &context.world)?;
-        let label = self.label.unwrap_or_else(|| format!("{} of {}", held.name(), host()));
-        if let repo::Secret::Unlock(unlock) = held.clone().opens()
-            && let Some(slot) = repo.slot_of(&unlock)?
-        {
-            let name = held.name();
+        let Wanted { lock, name, label, known, made } = self.secret.read(context, &repo)?;
+        if let Some(slot) = known {
             return Err(Error::Request(format!("this {name} opens slot {} already", show::short(slot))));
         }
-        let slot = repo.add_slot(&held.locks()?, &label)?;
+        let label = self.label.unwrap_or(label);
+        let slot = repo.add_slot(&lock, &label)?;
         if let Some(path) = &made {
             context.out.note(format!("made the key file {}; keep a copy of it elsewhere", path.display()));
         }
         let body = json!({ "added": slot.to_string(), "label": label });
-        let name = held.name();
         context
             .out
             .summary("key/1", body, |out| writeln!(out, "added slot {} for a {name}", show::short(slot)))?;
         Ok(Outcome::Done)
     }
+}
+
+fn recipient(context: &Context, file: &std::path::Path) -> Result<Outcome, Error> {
+    let (private, made) = secret::read_or_make_recipient(file, &context.world)?;
+    let public = private.public();
+    let line = public.to_text();
+    if made {
+        context.out.note(format!(
+            "made the private key {}: keep it, and a copy of it, where backups are to be restored. The line below is its \
+             public half: `seawall key add --recipient LINE` lets it open a repository",
+            file.display()
+        ));
+    }
+    let body =
+        json!({ "recipient": line.trim(), "fingerprint": public.fingerprint().to_string(), "made": made });
+    context.out.result("key/1", body, |out| write!(out, "{line}"))?;
+    Ok(Outcome::Done)
 }
 
 impl ExportWriter {
@@ -179,15 +265,25 @@ fn remove(context: &Context, asked: &str) -> Result<Outcome, Error> {
 
 fn row(slot: &Slot) -> Vec<String> {
     let label = show::bytes(slot.label().as_bytes());
-    vec![show::short(slot.id()), slot.kind().name().to_owned(), time::local(slot.created()), label]
+    vec![show::short(slot.id()), secret_name(slot), time::local(slot.created()), label]
 }
 
-fn document(slot: &Slot) -> Value {
+fn secret_name(slot: &Slot) -> String {
+    match slot.recipient() {
+        Some(public) => format!("recipient {}", fingerprint(public)),
+        None => slot.kind().name().to_owned(),
+    }
+}
+
+fn document(slot: &Slot, repo: &Repo) -> Value {
     json!({
         "id": slot.id().to_string(),
         "secret": slot.kind().name(),
+        "fingerprint": slot.recipient().map(|public| public.fingerprint().to_string()),
         "label": slot.label(),
         "region": slot.region(),
         "created": time::rfc3339(slot.created()),
+        "generation": slot.generation(),
+        "newest": repo.is_whole(slot),
     })
 }

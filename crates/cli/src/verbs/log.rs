@@ -222,6 +222,9 @@ fn fact_name(raw: &RawFact) -> String {
     match Fact::decode(raw.clone()) {
         Ok(Fact::Grant(grant)) => format!("lets in {}", show::bytes(grant.name.as_bytes())),
         Ok(Fact::Revoke(revoke)) => format!("revokes {}", show::short(revoke.writer)),
+        Ok(Fact::Domain(domain)) if domain.generation > 0 => {
+            format!("new keys for domain {}", show::short(domain.domain))
+        }
         Ok(Fact::Domain(domain)) => format!("domain {}", show::short(domain.domain)),
         Ok(Fact::Expired(expired)) => format!("expires session {}", show::short(expired.session)),
         Ok(Fact::Moved(_)) => "moved frames".to_owned(),

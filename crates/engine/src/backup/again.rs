@@ -6,17 +6,20 @@
 //! seems unchanged, another share each time, and says where the content was another. Chunks are cut as the parallel way
 //! cuts them, so a file that did not change costs no room.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
 use format::cutter::Stream as More;
+use format::id::PackId;
 use format::path::TreePath;
+use format::reference::Reference;
 use format::tree::{Content, Entry, Part, content_parts};
 use source::directory::{Reader, Stretch};
 
 use super::work::{Workshop, lock, push};
 use crate::budget::{REREAD_BYTES_MAX, SEGMENT_BYTES};
 use crate::error::Error;
+use crate::restore::is_damage;
 
 /// Files are spread over so many slots by their paths.
 const SLOTS: u64 = 10_000;
@@ -62,19 +65,43 @@ impl Expected {
         if expected == entry.content {
             return Ok(false);
         }
-        match expected {
-            Content::Parts { depth: 0, parts } => {
-                let mut was = Digest::default();
-                parts.iter().for_each(|part| was.push(part));
-                Ok(was.finish() != now.finish())
+        let was = Entry { content: expected, ..entry.clone() };
+        match was.content {
+            Content::Inline(_) => Ok(true),
+            _ if !repo.can_read() => {
+                Ok(!repo.had_other_keys() && flat_digest(&was.content) != Some(now.finish()))
             }
-            Content::Parts { .. } if repo.can_read() => {
-                let was = Entry { content: expected, ..entry.clone() };
-                Ok(Digest::stored(&repo::Reader::new(repo)?, &was)? != now.finish())
-            }
-            _ => Ok(true),
+            _ => match differs(repo, &was, now) {
+                // What cannot be read any more cannot be compared with; the file is kept as it is now.
+                Err(error) if is_damage(&error) => Ok(false),
+                compared => compared,
+            },
         }
     }
+}
+
+/// Whether content that is in the repository is another than what has this digest.
+fn differs(repo: &repo::Repo, was: &Entry, now: Digest) -> Result<bool, Error> {
+    let reader = repo::Reader::new(repo)?;
+    let (was, packs) = Digest::stored(&reader, was)?;
+    if was == now.finish() {
+        return Ok(false);
+    }
+    // New keys give the same content another name.
+    for chunk in packs.values().filter(|_| repo.had_other_keys()) {
+        if !reader.has_newest_name(chunk)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The digest of content whose chunks the entry names.
+fn flat_digest(content: &Content) -> Option<blake3::Hash> {
+    let Content::Parts { depth: 0, parts } = content else { return None };
+    let mut digest = Digest::default();
+    parts.iter().for_each(|part| digest.push(part));
+    Some(digest.finish())
 }
 
 /// What a content is, wherever its chunks are: they and the zeros between them, in order.
@@ -102,17 +129,23 @@ impl Digest {
         self.hasher.finalize()
     }
 
-    /// That of content that is in the repository.
-    fn stored(reader: &repo::Reader<'_>, entry: &Entry) -> Result<blake3::Hash, Error> {
-        let mut digest = Digest::default();
+    /// That of content that is in the repository, and a chunk of each pack that it lies in.
+    fn stored(
+        reader: &repo::Reader<'_>,
+        entry: &Entry,
+    ) -> Result<(blake3::Hash, BTreeMap<PackId, Reference>), Error> {
+        let (mut digest, mut packs) = (Digest::default(), BTreeMap::new());
         for extent in content_parts(reader, entry) {
             let extent = extent?;
             match extent.chunk {
-                Some(reference) => digest.chunk(&reference.chunk.0),
+                Some(reference) => {
+                    digest.chunk(&reference.chunk.0);
+                    packs.entry(reference.pack).or_insert(reference);
+                }
                 None => digest.zeros = digest.zeros.saturating_add(extent.length),
             }
         }
-        Ok(digest.finish())
+        Ok((digest.finish(), packs))
     }
 }
 

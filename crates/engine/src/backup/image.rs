@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use format::id::PointId;
 use format::meta::Kind;
-use format::pack::chunk_id;
 use format::path::TreePath;
 use format::reference::Reference;
 use format::tree::{Entry, Extent, Extents, Part, Walk, content_parts};
@@ -169,11 +168,7 @@ impl<'scope, 'w: 'scope, 'r: 'scope> Feed<'_, 'scope, 'w, 'r> {
                     *compared = compared.saturating_add(1);
                     let read = reader.read_at(at, &mut buffer)?;
                     self.shop.count_read(read);
-                    if !is_as_it_was(
-                        buffer.get(..read).unwrap_or_default(),
-                        &extent,
-                        self.shop.writer.chunk_key(),
-                    ) {
+                    if !is_as_it_was(buffer.get(..read).unwrap_or_default(), &extent, &map.reader) {
                         return Ok(Some(at));
                     }
                 }
@@ -228,9 +223,9 @@ impl<'scope, 'w: 'scope, 'r: 'scope> Feed<'_, 'scope, 'w, 'r> {
     }
 }
 
-fn is_as_it_was(block: &[u8], extent: &Extent, key: &[u8; 32]) -> bool {
+fn is_as_it_was(block: &[u8], extent: &Extent, basis: &repo::Reader<'_>) -> bool {
     match extent.chunk {
-        Some(was) => chunk_id(key, block) == was.chunk,
+        Some(was) => basis.is_content_of(&was, block),
         None => block.iter().all(|byte| *byte == 0),
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Times and sizes are not believed: every byte that is taken for right was read and hashed.
 
-use format::pack::chunk_id;
 use format::reference::Reference;
+use repo::Reader;
 use source::directory::FileSink;
 
 use super::window::Piece;
@@ -13,11 +13,11 @@ pub(super) fn holds(
     sink: &FileSink,
     offset: u64,
     reference: &Reference,
-    key: &[u8; 32],
+    reader: &Reader<'_>,
 ) -> Result<bool, source::Error> {
     let mut bytes = vec![0; reference.length as usize];
     let read = sink.read_at(offset, &mut bytes)?;
-    Ok(read == bytes.len() && chunk_id(key, &bytes) == reference.chunk)
+    Ok(read == bytes.len() && reader.is_content_of(reference, &bytes))
 }
 
 /// The pieces that the file does not hold, found by all threads of the pool.
@@ -25,10 +25,10 @@ pub(super) fn missing(
     pool: &rayon::ThreadPool,
     sink: &FileSink,
     pieces: Vec<Piece>,
-    key: &[u8; 32],
+    reader: &Reader<'_>,
 ) -> Result<Vec<Piece>, source::Error> {
     use rayon::prelude::*;
-    let look = |piece: Piece| match holds(sink, piece.offset, &piece.reference, key) {
+    let look = |piece: Piece| match holds(sink, piece.offset, &piece.reference, reader) {
         Ok(true) => None,
         Ok(false) => Some(Ok(piece)),
         Err(error) => Some(Err(error)),

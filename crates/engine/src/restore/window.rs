@@ -128,7 +128,7 @@ impl<'a, 'r> Window<'a, 'r> {
         if let Some(sink) = &old {
             sink.set_size(entry.meta.size)?;
             if self.target.compares() {
-                pieces = compare::missing(pool, sink, pieces, self.reader.chunk_key())?;
+                pieces = compare::missing(pool, sink, pieces, self.reader)?;
             }
             for (offset, length) in zeros {
                 report.written_bytes += sink.zero(offset, length)?;
@@ -239,16 +239,18 @@ impl<'a, 'r> Window<'a, 'r> {
         };
         let mut scratch = Scratch::default();
         for (frame, pieces) in job.frames {
-            match job.pack.open(&frame, job.range.start, &bytes, &mut scratch) {
+            let opened = job.pack.open(&frame, job.range.start, &bytes, &mut scratch);
+            let key = self.reader.chunk_key(&job.pack, &frame);
+            match opened.and_then(|raw| Ok((raw, key?))) {
                 _ if self.reader.repo().world().is_stopped() => {}
-                Ok(raw) => pieces.iter().for_each(|piece| self.put(piece, &raw, outcome)),
+                Ok((raw, key)) => pieces.iter().for_each(|piece| self.put(piece, &raw, key, outcome)),
                 Err(error) => pieces.iter().for_each(|piece| self.retry(piece, error.to_string(), outcome)),
             }
         }
     }
 
-    fn put(&self, piece: &Piece, raw: &[u8], outcome: &Mutex<Report>) {
-        match chunk_of(&piece.reference, raw, self.reader.chunk_key()) {
+    fn put(&self, piece: &Piece, raw: &[u8], chunk_key: &[u8; 32], outcome: &Mutex<Report>) {
+        match chunk_of(&piece.reference, raw, chunk_key) {
             Ok(chunk) => self.write(piece, chunk, outcome),
             Err(error) => self.retry(piece, error.to_string(), outcome),
         }

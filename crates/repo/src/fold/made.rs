@@ -3,10 +3,12 @@
 
 use format::entry::{Brought, Clear, EntryId, Head, LogicalTime};
 use format::fact::{
-    Expired, Fact, Feature, Forget, Grant, Hold, Moved, Pin, Point, PointKind, RawFact, RegionFact, Release,
-    Revoke, Sizes, Substitute, Undo, Verified,
+    DomainKeys, Expired, Fact, Feature, Forget, Grant, Hold, Moved, Pin, Point, PointKind, RawFact,
+    RegionFact, Release, Revoke, Sizes, Substitute, Undo, Verified,
 };
-use format::id::{ChunkId, Hash, HoldId, Incarnation, PackId, PointId, RepoId, RunId, SessionId, WriterId};
+use format::id::{
+    ChunkId, DomainId, Hash, HoldId, Incarnation, PackId, PointId, RepoId, RunId, SessionId, WriterId,
+};
 use format::reference::Reference;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -203,6 +205,11 @@ pub(crate) fn expired(whose: u8, which: u8) -> Fact {
     Fact::Expired(Expired { writer: writer(whose), session: session(which), region: "here".into() })
 }
 
+pub(crate) fn generation(number: u32, keys: u8) -> Fact {
+    let (data_public, catalog_public) = (vec![keys; 1216], vec![keys; 1216]);
+    Fact::Domain(DomainKeys { domain: DomainId([1; 16]), generation: number, data_public, catalog_public })
+}
+
 pub(crate) fn feature(effect: u8) -> Fact {
     Fact::Feature(Feature { name: "parity".into(), effect })
 }
@@ -322,6 +329,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => (0..4_u8, 0..2_u8).prop_map(|(w, s)| expired(w, s)),
         1 => Just(Fact::End),
         1 => (0..4_u8).prop_map(feature),
+        1 => (0..3_u32, 0..2_u8).prop_map(|(number, keys)| generation(number, keys)),
         1 => (0..3_u8, 0..3_u8, 0..3_u8)
             .prop_map(|(p, c, d)| substitute(reference(p, c), reference(p + 1, d))),
         1 => Just(unknown(&["sweep"])),

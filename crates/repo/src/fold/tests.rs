@@ -277,6 +277,29 @@ fn nobody_ends_the_session_of_another() {
 }
 
 #[test]
+fn the_root_alone_states_keys_and_the_highest_number_is_the_newest() {
+    let root = Chain::of_root(&[1]).saying([generation(65_600, 2), generation(0, 1)]);
+    let host = Chain::of(1, 0).saying([generation(70_000, 3)]);
+    let fold = fold(&[&root, &host]);
+    let Fact::Domain(newest) = generation(65_600, 2) else { unreachable!() };
+    assert_eq!(fold.newest_keys(newest.domain), Some(&newest));
+    assert_eq!(fold.newest_keys(format::id::DomainId([2; 16])), None);
+    let finding = Finding::NotAllowed { entry: host.id(0), what: "generation of keys" };
+    assert_eq!(fold.findings, BTreeSet::from([finding]));
+}
+
+#[test]
+fn of_two_that_state_a_generation_otherwise_one_counts_whatever_comes_first() {
+    let (first, second) =
+        (Chain::of(ROOT, 0).saying([generation(9, 1)]), Chain::of(ROOT, 1).saying([generation(9, 2)]));
+    let there = fold(&[&first, &second]);
+    assert_eq!(there.domains, fold(&[&second, &first]).domains);
+    assert_eq!(there.domains.len(), 1);
+    let finding = Finding::Contradicted { entry: second.id(0), what: "generation of keys" };
+    assert_eq!(there.findings, BTreeSet::from([finding]));
+}
+
+#[test]
 fn an_expiry_names_writer_and_session() {
     let root = Chain::of_root(&[]).saying([expired(1, 5)]);
     assert_eq!(fold(&[&root]).expired, BTreeSet::from([(writer(1), session(5))]));
