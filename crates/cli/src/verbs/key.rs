@@ -52,10 +52,11 @@ enum Act {
     ExportWriter(ExportWriter),
     /// Make new keys for all that is stored from now on
     ///
-    /// Whoever has only the keys from before, such as a secret that was removed or a key file that was copied, cannot read
-    /// what is stored after it; what was stored before stays readable to them. The secret in use, those given with --also-...
-    /// and all recipients get the new keys with all from before. Look at `seawall key list` first: a recipient that you do not
-    /// know would get them too.
+    /// Whoever has only the keys from before, such as the holder of a secret that was removed, cannot read what is stored
+    /// after it; what was stored before stays readable to them. The secret in use, those given with --also-... and all
+    /// recipients open the new keys, and all from before. They themselves stay as they are: a key file that got out must
+    /// be replaced first, by `seawall key add`, and shut out with --remove-others. Look at `seawall key list` before: a
+    /// recipient that you do not know would open the new keys too.
     ///
     /// The next backup takes over files that did not change; what changed, and the first full one, is stored anew, as nothing
     /// is found under the names that the old keys gave it. Keys of `seawall key export-writer` must be made anew.

@@ -55,7 +55,7 @@ impl Renew {
             "hosts_without_keys": hosts,
         });
         context.out.summary("key/1", body, |out| {
-            writeln!(out, "new keys are in use; these secrets have them, and all keys from before:")?;
+            writeln!(out, "new keys are in use; these secrets, as they are, open them and all from before:")?;
             show::table(out, &["secret", "label"], &rows(plan.carried()))?;
             for slot in &plan.shut_out {
                 writeln!(out, "shut out: {}", rows([slot]).concat().join(", "))?;
