@@ -110,7 +110,7 @@ async fn a_server_that_stays_busy_is_given_up_on_with_the_number_of_tries() {
     assert_eq!(error.remedy(), Remedy::Retry);
     let told = error.to_string();
     let wanted = format!(
-        "read packs/a in s3://bucket/repo?endpoint={}: the place does not answer as it should \
+        "read packs/a in s3://bucket/repo?endpoint={}: the place is too busy \
          (503: SlowDown: Busy on order.); tried 10 times in ",
         server.endpoint()
     );
@@ -184,7 +184,8 @@ async fn refused_credentials_are_said_and_not_tried_again() {
     for error in errors {
         assert!(matches!(error, Error::Denied { .. }) && error.remedy() == Remedy::Correct, "{error:?}");
     }
-    assert_eq!(server.counts().requests, 6);
+    // A refusal of a HEAD does not say why, so the size is asked for once more by reading.
+    assert_eq!(server.counts().requests, 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]

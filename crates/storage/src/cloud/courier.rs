@@ -183,15 +183,15 @@ impl Courier {
     ) -> Result<HttpResponse, HttpError> {
         let world = &self.way.world;
         let mut work: Pin<&mut _> = pin!(work);
+        let mut left = time;
         if !self.way.known.load(Ordering::Relaxed) {
-            match within(world, TOLD_AFTER, work.as_mut()).await {
-                Some(answer) => return answer,
-                None => {
-                    world.report(Step::Notice(&format!("{peer} does not answer yet; Ctrl-C ends the wait")))
-                }
+            if let Some(answer) = within(world, TOLD_AFTER, work.as_mut()).await {
+                return answer;
             }
+            world.report(Step::Notice(&format!("{peer} does not answer yet; Ctrl-C ends the wait")));
+            left = left.saturating_sub(TOLD_AFTER);
         }
-        within(world, time, work).await.unwrap_or_else(|| Err(late(time)))
+        within(world, left, work).await.unwrap_or_else(|| Err(late(time)))
     }
 
     /// Reads the refusal, notes it, and hands it on whole.

@@ -22,6 +22,8 @@ use crate::{Error, Obstacle, Store};
 const TOLD_AFTER: Duration = Duration::from_secs(2);
 /// And not again before this.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
+/// Whoever asked to stop waits no longer than this for what is still to be said to the place.
+const STOPPED_MAX: Duration = Duration::from_secs(5);
 
 /// How long to go on trying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,8 +124,12 @@ impl Retrying {
 
     /// No new try begins after this long.
     fn time_max(&self) -> Duration {
-        let known = self.known.load(Ordering::Relaxed);
-        if known { self.patience.total_max } else { self.patience.total_max.min(self.patience.stranger_max) }
+        let Patience { total_max, stranger_max, .. } = self.patience;
+        match self.known.load(Ordering::Relaxed) {
+            _ if self.world.is_stopped() => total_max.min(STOPPED_MAX),
+            true => total_max,
+            false => total_max.min(stranger_max),
+        }
     }
 
     fn calm(&self) -> MutexGuard<'_, Calm> {

@@ -156,9 +156,25 @@ async fn a_place_that_never_answered_is_given_up_within_seconds() {
     assert!(matches!(error, Error::GaveUp { tries: 10, .. }), "it has answered before: {error}");
 }
 
+#[tokio::test]
+async fn whoever_asked_to_stop_waits_a_few_seconds_at_most() {
+    for patience in [Patience::default(), Patience::lasting(Duration::from_secs(3_600))] {
+        let world = world();
+        let faulty = Arc::new(Faulty::new(memory(&world), Odds::new(), &world));
+        let store = Retrying::new(faulty.clone(), patience, &world);
+        store.put(&key("a"), HELLO).await.unwrap();
+        faulty.partition(true);
+        world.stop();
+        let error = store.size(&key("a")).await.unwrap_err();
+        assert!(matches!(error, Error::GaveUp { tries: 2.., seconds: 0..=5, .. }), "{error}");
+    }
+}
+
+type Failure = fn(Box<Act>) -> Error;
+
 /// A place with an error for each request, until there is none left.
 #[derive(Debug)]
-struct Failing(Arc<dyn Store>, std::sync::Mutex<Vec<fn(Box<Act>) -> Error>>);
+struct Failing(Arc<dyn Store>, std::sync::Mutex<Vec<Failure>>);
 
 #[async_trait]
 impl Layer for Failing {
@@ -186,7 +202,7 @@ fn unknown(act: Box<Act>) -> Error {
 #[tokio::test]
 async fn a_busy_place_is_left_alone_for_as_long_as_it_asks_and_a_minute_at_most() {
     for (failures, seconds) in [
-        (vec![(|act| busy(act, 30)) as fn(Box<Act>) -> Error], 30..31),
+        (vec![(|act| busy(act, 30)) as Failure], 30..31),
         (vec![|act| busy(act, 3_600), |act| busy(act, 3_600)], 120..122),
         (vec![|act| busy(act, 7), |act| busy(act, 0)], 7..9),
     ] {
@@ -198,7 +214,7 @@ async fn a_busy_place_is_left_alone_for_as_long_as_it_asks_and_a_minute_at_most(
         assert!(seconds.contains(&took), "{took} s, and {seconds:?} were asked for");
     }
     let world = world();
-    let always = vec![(|act| busy(act, 3_600)) as fn(Box<Act>) -> Error; 100];
+    let always = vec![(|act| busy(act, 3_600)) as Failure; 100];
     let store = retrying(Arc::new(Failing(memory(&world), always.into())), &world);
     let error = store.size(&key("a")).await.unwrap_err();
     assert!(matches!(error, Error::GaveUp { tries: 4..=6, seconds: 200..=300, .. }), "{error}");
