@@ -47,6 +47,8 @@ pub struct Request {
     pub read_back: bool,
     /// What may happen to what is there.
     pub existing: Existing,
+    /// Whether this goes on with a restore that was interrupted, so that the folder is the point's too.
+    pub resume: bool,
     /// Whom files belong to.
     pub ownership: Ownership,
     /// Threads that work; at least one.
@@ -107,6 +109,7 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
         flagged: Vec::new(),
         leaf: None,
         wanted: false,
+        resume: request.resume,
     };
     run.walk_all(&pool, request, &include)?;
     if !run.wanted && run.report.problems.is_empty() {
@@ -137,6 +140,8 @@ struct Run<'a, 'r> {
     leaf: Option<TreePath>,
     /// Whether anything was asked for that is there.
     wanted: bool,
+    /// Whether the folder is the point's, although it was there.
+    resume: bool,
 }
 
 impl Run<'_, '_> {
@@ -373,7 +378,7 @@ impl Run<'_, '_> {
     /// Deepest first, because writing into a directory changes its time.
     fn finish_directories(&mut self) {
         // A directory that was there and holds other things too keeps its own.
-        let is_own = |path: &TreePath| self.target.is_new() || !path.is_root();
+        let is_own = |path: &TreePath| self.resume || self.target.is_new() || !path.is_root();
         for (path, meta) in self.directories.iter().rev().filter(|(path, _)| is_own(path)) {
             match self.target.metadata(path, meta) {
                 Ok(shortfalls) => {
@@ -436,7 +441,7 @@ pub(crate) fn is_damage(error: &Error) -> bool {
 fn concerns_everything(error: &Error) -> bool {
     match error {
         Error::Source(error) => error.remedy() == Remedy::Stop,
-        Error::Repo(error) => error.remedy() == Remedy::Retry,
+        Error::Repo(error) => error.is_about_place(),
         _ => false,
     }
 }

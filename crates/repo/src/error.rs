@@ -183,6 +183,11 @@ fn list(points: &[PointId]) -> String {
 }
 
 impl Error {
+    /// Whether whatever else is asked of the place would meet the same: it does not answer, or something is in the way.
+    pub fn is_about_place(&self) -> bool {
+        self.remedy() == Remedy::Retry || matches!(self, Error::Storage(error) if error.is_obstacle())
+    }
+
     /// Whether one object is gone, cut or too long, so that going on with the others makes sense.
     pub(crate) fn is_about_object(&self) -> bool {
         match self {

@@ -293,6 +293,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether something on the way to the place is wrong, so that every other object would meet it too.
+    pub fn is_obstacle(&self) -> bool {
+        match self {
+            Error::Obstructed { .. } => true,
+            Error::GaveUp { source, .. } => source.is_obstacle(),
+            _ => false,
+        }
+    }
+
     /// Whether the place answered that it has no such object.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Error::NotFound { .. })

@@ -93,10 +93,20 @@ impl Restore {
             (_, true) => Ownership::Mine,
             _ => Ownership::ByName,
         };
-        let Restore { into, include, first, remove_others, read_back, .. } = self;
+        let Restore { into, include, first, remove_others, read_back, resume, .. } = self;
         let cores = cores();
-        let request =
-            Request { point, into, include, first, remove_others, read_back, existing, ownership, cores };
+        let request = Request {
+            point,
+            into,
+            include,
+            first,
+            remove_others,
+            read_back,
+            existing,
+            resume,
+            ownership,
+            cores,
+        };
         if self.dry_run {
             let plan = plan(&repo, &request)?;
             context.finish();

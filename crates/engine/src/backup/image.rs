@@ -127,8 +127,15 @@ impl<'scope, 'w: 'scope, 'r: 'scope> Feed<'_, 'scope, 'w, 'r> {
             wrong_at: None,
         };
         let sample = Sample::of(size, map.run);
-        told.wrong_at =
-            self.compare(map, &image, reader, &changed, (common, sample, &mut told.compared_blocks))?;
+        let compared = &mut told.compared_blocks;
+        told.wrong_at = match self.compare(map, &image, reader, &changed, (common, sample, compared)) {
+            // An image that cannot be read is named, as without a map.
+            Err(Error::Source(error)) => {
+                self.ticket(0).send(Unit::Broken(Problem::new(&found.path, error), false));
+                return Ok(());
+            }
+            compared => compared?,
+        };
         *lock(&self.shop.told) = Some(told);
         match told.wrong_at {
             Some(_) => self.whole_image(reader, found),
@@ -166,9 +173,13 @@ impl<'scope, 'w: 'scope, 'r: 'scope> Feed<'_, 'scope, 'w, 'r> {
                         return Ok(None);
                     }
                     *compared = compared.saturating_add(1);
-                    let read = reader.read_at(at, &mut buffer)?;
+                    // What a file has grown by since it was listed is no part of its last block.
+                    let length =
+                        usize::try_from(end.saturating_sub(at)).unwrap_or(buffer.len()).min(buffer.len());
+                    let read = reader.read_at(at, buffer.get_mut(..length).unwrap_or_default())?;
                     self.shop.count_read(read);
-                    if !is_as_it_was(buffer.get(..read).unwrap_or_default(), &extent, &map.reader) {
+                    let block = buffer.get(..read).unwrap_or_default();
+                    if !is_as_it_was(block, &extent, &map.reader) {
                         return Ok(Some(at));
                     }
                 }
