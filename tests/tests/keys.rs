@@ -142,3 +142,12 @@ fn a_repository_can_be_made_for_a_recipient_alone() {
     let slots = slots_with(&machine, "safe.key");
     assert_eq!((slots.len(), slots[0]["secret"].as_str()), (1, Some("recipient")));
 }
+
+#[test]
+fn a_secret_that_others_may_read_is_told_and_used() {
+    let machine = Machine::with_repository();
+    assert!(!machine.done(&["points"]).err.contains("chmod"));
+    fs::set_permissions(machine.key_file(), fs::Permissions::from_mode(0o644)).unwrap();
+    let said = machine.done(&["points"]);
+    assert!(said.err.contains("mode 644") && said.err.contains("chmod 600"), "{said}");
+}

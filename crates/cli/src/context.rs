@@ -100,6 +100,7 @@ impl Context {
             }
             held => held?,
         };
+        self.warn_of_open_secrets();
         let state = self.state()?;
         let opening = self.opening(io, &state, held.clone().opens())?;
         Ok((Repo::open(opening)?, held))
@@ -113,7 +114,8 @@ impl Context {
         }
         match self.make() {
             Ok(made) => {
-                self.out.note(format!("made the repository {}", made.repo.io().place()));
+                let (place, fingerprint) = (made.repo.io().place(), made.repo.id());
+                self.out.note(format!("made the repository {place}, whose fingerprint is {fingerprint}"));
                 Ok(made.repo)
             }
             // Another backup was faster; it is the same user's, so it is the right one.
@@ -143,6 +145,22 @@ impl Context {
         let repo = Repo::create(opening, &lock, &label, chunk_sizes())?;
         self.tell_notices(&repo);
         Ok(Made { repo, key_file })
+    }
+
+    /// Says if a file with a secret may be read by others on this machine.
+    fn warn_of_open_secrets(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        let file = match self.secret() {
+            Ok(SecretFrom::KeyFile(path) | SecretFrom::PassphraseFile(path)) => path,
+            _ => return,
+        };
+        let mode = std::fs::metadata(&file).map_or(0, |meta| meta.permissions().mode());
+        if mode & 0o077 != 0 {
+            let (file, mode) = (file.display(), mode & 0o777);
+            self.out.warning(format!(
+                "others on this machine may read {file} (mode {mode:o}), and with it all backups: chmod 600 {file}"
+            ));
+        }
     }
 
     /// The way to the region.
