@@ -51,6 +51,9 @@ pub(crate) const WINDOW_PIECES: usize = 400_000;
 /// Entries that a search over many points remembers, so that it need not read their nodes again: about 300 bytes each.
 pub(crate) const FOUND_ENTRIES_MAX: usize = 100_000;
 
+/// Leaves of a tree that a search reads at once: enough for all cores, few enough that the first finds come soon.
+pub(crate) const LEAVES_AT_ONCE: usize = 32;
+
 /// Names left out that a backup remembers for those who ask which; how many there were is always counted.
 pub(crate) const LEFT_OUT_NAMED_MAX: usize = 100_000;
 

@@ -1,42 +1,52 @@
-//! Looking for names in many points: what a node holds is looked at once, however many points share it.
+//! Looking for names in many points: what a leaf of the trees holds is looked at once, however many points share it, and
+//! by all cores.
 //!
-//! A node is known again by its chunk id, and equal nodes hold equal entries with equal paths. What was found below a
-//! node that was read whole is remembered with it; that nothing was found there costs one id. Damaged nodes are not
+//! A leaf is known again by its chunk id, and equal leaves hold equal entries with equal paths. What was found in a leaf
+//! that was read whole is remembered with it; that nothing was found there costs one id. Damaged nodes are not
 //! remembered, so each point tells of its own.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use format::id::ChunkId;
+use format::reference::Reference;
 use format::tree::{Entry, Next, Walk};
+use rayon::prelude::*;
 use repo::{PointRecord, Reader, Repo};
 
-use crate::budget::FOUND_ENTRIES_MAX;
+use crate::budget::{FOUND_ENTRIES_MAX, LEAVES_AT_ONCE};
 use crate::error::Error;
 use crate::restore::Nodes;
 
 /// A search under way.
 pub struct Search<'r, M> {
+    eyes: Eyes<'r, M>,
+    known: Known,
+}
+
+/// What looks at leaves.
+struct Eyes<'r, M> {
     reader: Reader<'r>,
+    pool: rayon::ThreadPool,
     matches: M,
-    known: HashMap<ChunkId, Rc<[Rc<Entry>]>>,
-    /// Entries that `known` holds, counted each time.
-    remembered: usize,
 }
 
-/// A node that is being read.
-struct Open {
-    node: ChunkId,
-    level: u8,
-    /// How many entries had been found before it.
-    before: usize,
-    whole: bool,
+/// What was found in leaves that were read.
+#[derive(Default)]
+struct Known {
+    leaves: HashMap<ChunkId, Arc<[Entry]>>,
+    /// Entries in them.
+    count: usize,
 }
 
-impl<'r, M: Fn(&Entry) -> bool> Search<'r, M> {
-    /// A search for entries that match.
-    pub fn new(repo: &'r Repo, matches: M) -> Result<Search<'r, M>, Error> {
-        Ok(Search { reader: Reader::new(repo)?, matches, known: HashMap::new(), remembered: 0 })
+impl<'r, M: Fn(&Entry) -> bool + Sync> Search<'r, M> {
+    /// A search for entries that match, by so many threads.
+    pub fn new(repo: &'r Repo, matches: M, cores: usize) -> Result<Search<'r, M>, Error> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(cores.max(1))
+            .build()
+            .map_err(|error| Error::Request(format!("cannot start threads: {error}")))?;
+        Ok(Search { eyes: Eyes { reader: Reader::new(repo)?, pool, matches }, known: Known::default() })
     }
 
     /// Hands every match in `point` to `tell`, in path order, and what of the tree could not be read. Ends with the
@@ -46,64 +56,77 @@ impl<'r, M: Fn(&Entry) -> bool> Search<'r, M> {
         point: &PointRecord,
         mut tell: impl FnMut(Result<&Entry, Error>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut walk = Walk::new(Nodes(&self.reader), point.point.root);
-        let mut open: Vec<Open> = Vec::new();
-        let mut found: Vec<Rc<Entry>> = Vec::new();
+        let Search { eyes, known } = self;
+        let mut walk = Walk::new(Nodes(&eyes.reader), point.point.root);
+        let mut leaves = Vec::new();
         loop {
-            let next = walk.peek();
-            let level = match &next {
-                Some(Next::Entry(_)) => None,
-                Some(Next::Node { level, .. }) => Some(*level),
-                None => Some(u8::MAX),
-            };
-            while level.is_some_and(|level| open.last().is_some_and(|last| last.level <= level)) {
-                let Some(done) = open.pop() else { break };
-                remember(&mut self.known, &mut self.remembered, &done, &found);
-                if open.is_empty() {
-                    found.clear();
+            let damage = match walk.peek() {
+                Some(Next::Node { reference, level: 0, .. }) => {
+                    leaves.push(*reference);
+                    walk.pass_over();
+                    None
                 }
-            }
-            match next {
-                None => return Ok(()),
+                Some(Next::Node { .. }) => walk.open().err(),
+                // The whole tree is one leaf.
                 Some(Next::Entry(entry)) => {
-                    if (self.matches)(entry) {
+                    if (eyes.matches)(entry) {
                         tell(Ok(entry))?;
-                        match found.len() < FOUND_ENTRIES_MAX {
-                            true => found.push(Rc::new(entry.clone())),
-                            false => open.iter_mut().for_each(|node| node.whole = false),
-                        }
                     }
                     walk.pass_over();
+                    None
                 }
-                Some(Next::Node { reference, level, .. }) => {
-                    let node = reference.chunk;
-                    if let Some(known) = self.known.get(&node) {
-                        known.iter().try_for_each(|entry| tell(Ok(entry)))?;
-                        found.extend(known.iter().cloned());
-                        walk.pass_over();
-                        continue;
-                    }
-                    open.push(Open { node, level, before: found.len(), whole: true });
-                    if let Err(error) = walk.open() {
-                        open.iter_mut().for_each(|node| node.whole = false);
-                        tell(Err(error))?;
-                    }
-                }
+                None => return known.look(eyes, &leaves, &mut tell),
+            };
+            if leaves.len() >= LEAVES_AT_ONCE || damage.is_some() {
+                known.look(eyes, &std::mem::take(&mut leaves), &mut tell)?;
             }
+            damage.map_or(Ok(()), |error| tell(Err(error)))?;
         }
     }
 }
 
-/// Keeps what was found below a node that was read to its end.
-fn remember(
-    known: &mut HashMap<ChunkId, Rc<[Rc<Entry>]>>,
-    remembered: &mut usize,
-    done: &Open,
-    found: &[Rc<Entry>],
-) {
-    let below = found.get(done.before..).unwrap_or_default();
-    if done.whole && remembered.saturating_add(below.len()) <= FOUND_ENTRIES_MAX {
-        *remembered += below.len();
-        known.insert(done.node, below.into());
+impl Known {
+    /// Looks at leaves that lie behind each other, all at once, and tells what is in them in their order.
+    fn look<M: Fn(&Entry) -> bool + Sync, E>(
+        &mut self,
+        eyes: &Eyes<'_, M>,
+        leaves: &[Reference],
+        tell: &mut impl FnMut(Result<&Entry, Error>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let one = |leaf: &Reference| {
+            self.leaves.get(&leaf.chunk).map_or_else(|| eyes.look(leaf), |found| (found.clone(), None))
+        };
+        let found: Vec<(Arc<[Entry]>, Option<Error>)> =
+            eyes.pool.install(|| leaves.par_iter().map(one).collect());
+        for (leaf, (entries, damage)) in leaves.iter().zip(found) {
+            entries.iter().try_for_each(|entry| tell(Ok(entry)))?;
+            match damage {
+                Some(error) => tell(Err(error))?,
+                None => self.remember(leaf.chunk, entries),
+            }
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, leaf: ChunkId, found: Arc<[Entry]>) {
+        let count = self.count.saturating_add(found.len());
+        if count <= FOUND_ENTRIES_MAX && self.leaves.insert(leaf, found).is_none() {
+            self.count = count;
+        }
+    }
+}
+
+impl<M: Fn(&Entry) -> bool> Eyes<'_, M> {
+    /// What matches in a leaf, and why not all of it could be looked at.
+    fn look(&self, leaf: &Reference) -> (Arc<[Entry]>, Option<Error>) {
+        let (mut found, mut damage) = (Vec::new(), None);
+        for entry in Walk::new(Nodes(&self.reader), *leaf) {
+            match entry {
+                Ok(entry) if (self.matches)(&entry) => found.push(entry),
+                Ok(_) => {}
+                Err(error) => damage = Some(error),
+            }
+        }
+        (found.into(), damage)
     }
 }

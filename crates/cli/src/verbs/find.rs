@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use world::{Remedied, Remedy};
 
 use super::ls;
-use crate::context::Context;
+use crate::context::{Context, cores};
 use crate::error::{Error, Outcome};
 use crate::{show, verbs};
 
@@ -35,7 +35,7 @@ impl Find {
         verbs::check_known(&repo, self.source.as_deref())?;
         let fold = repo.fold();
         let (mut found, mut outcome) = (Vec::new(), verbs::of_history(&repo));
-        let mut search = Search::new(&repo, |entry: &Entry| pattern.matches(entry))?;
+        let mut search = Search::new(&repo, |entry: &Entry| pattern.matches(entry), cores())?;
         for point in fold.live(self.source.as_deref()) {
             let id = point.point.id;
             search.point(point, |entry| match entry {
