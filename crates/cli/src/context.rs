@@ -90,7 +90,8 @@ impl Context {
         };
         let state = self.state()?;
         let opening = self.opening(io, &state, held.opens())?;
-        Ok(Repo::open(opening)?)
+        let repo = Repo::open(opening)?;
+        Ok(if cfg!(feature = "write") { repo } else { repo.reading_only() })
     }
 
     /// Opens the repository; where it is the user's own and not there yet, makes it first.

@@ -27,6 +27,13 @@ pub(crate) struct Key {
 enum Act {
     /// List the secrets that open the repository
     List,
+    #[cfg(feature = "write")]
+    #[command(flatten)]
+    Change(Change),
+}
+
+#[derive(Subcommand)]
+enum Change {
     /// Let one more secret open the repository
     Add(Add),
     /// Make the key of a host that may add points, and neither read nor forget any
@@ -82,9 +89,12 @@ impl Key {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         match self.act {
             Act::List => list(context),
-            Act::Add(add) => add.run(context),
-            Act::ExportWriter(export) => export.run(context),
-            Act::Remove { id } => remove(context, &id),
+            #[cfg(feature = "write")]
+            Act::Change(Change::Add(add)) => add.run(context),
+            #[cfg(feature = "write")]
+            Act::Change(Change::ExportWriter(export)) => export.run(context),
+            #[cfg(feature = "write")]
+            Act::Change(Change::Remove { id }) => remove(context, &id),
         }
     }
 }

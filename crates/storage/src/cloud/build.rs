@@ -64,6 +64,8 @@ fn client_options(bucket: &Bucket, settings: &Settings) -> Result<ClientOptions,
         }
         options = certificates.into_iter().fold(options, ClientOptions::with_root_certificate);
     }
+    #[cfg(feature = "alone")]
+    let options = super::alone::equip(options)?;
     Ok(options)
 }
 
