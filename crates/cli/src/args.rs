@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::verbs::{
-    backup, cat, catalog, completions, diff, find, init, key, log, ls, man, points, restore, stats,
+    backup, cat, catalog, completions, diff, find, init, key, log, ls, man, points, rescue, restore, stats,
     verify, writer,
 };
 
@@ -95,6 +95,7 @@ pub(crate) enum Change {
     Init(init::Init),
     Backup(backup::Backup),
     Writer(writer::Writer),
+    Rescue(rescue::Rescue),
 }
 
 impl Change {
@@ -103,6 +104,7 @@ impl Change {
             Change::Init(verb) => verb.run(context),
             Change::Backup(verb) => verb.run(context),
             Change::Writer(verb) => verb.run(context),
+            Change::Rescue(verb) => verb.run(context),
         }
     }
 }

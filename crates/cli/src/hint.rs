@@ -14,6 +14,7 @@ pub(crate) fn of(error: &Error, flags: &str) -> Option<String> {
         Error::NoHome { flag, .. } => Some(format!("set HOME, or say it with {flag}")),
         Error::NoKeyFile(_) => Some(NO_KEY.to_owned()),
         Error::BadKeyFile { .. } => Some("compare it with the copy that you keep elsewhere".to_owned()),
+        Error::NotForRescue { .. } => Some(RESCUE.to_owned()),
         Error::NoTerminal => {
             Some("put the passphrase into a file and name it with --passphrase-file".to_owned())
         }
@@ -28,6 +29,8 @@ const AGAIN: &str = "run the same command again: what a backup has stored is fou
                      with --resume, or begins anew with --existing replace";
 const MAP: &str = "a line of a map is OFFSET LENGTH in bytes, as `65536 4096` or `0x10000 0x1000`; without --map everything is \
                    read and compared";
+const RESCUE: &str = "`./build-rescue`, run where Seawall's sources are, makes one; then `seawall rescue store --program \
+                      target/seawall-rescue`";
 const ADMINISTRATOR: &str = "run it with the administrator's key file: --key-file FILE";
 const NEWER: &str = "use the version of seawall that wrote it, or a later one";
 

@@ -13,6 +13,7 @@ mod context;
 mod error;
 mod hint;
 mod out;
+mod program;
 mod progress;
 mod secret;
 mod settings;

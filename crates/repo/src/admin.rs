@@ -130,7 +130,7 @@ impl Repo {
         self.state_as_root(&root, vec![Fact::Revoke(Revoke { writer, counts, reason: reason.to_owned() })])
     }
 
-    fn root_signer(&self) -> Result<Signer, Error> {
+    pub(crate) fn root_signer(&self) -> Result<Signer, Error> {
         let seed = self.bundle.root.as_ref();
         seed.map(Signer::from_seed).ok_or(Error::Keys(format::Error::NoKey("administering")))
     }

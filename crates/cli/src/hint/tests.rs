@@ -160,6 +160,7 @@ fn errors_of_the_engine_and_of_what_was_typed() {
         (Error::NoHome { what: "key file", flag: "--key-file" }, Some("--key-file")),
         (Error::NoKeyFile("k".into()), Some("--passphrase-file")),
         (Error::BadKeyFile { path: "k".into(), why: malformed().into() }, Some("copy")),
+        (Error::NotForRescue { path: "p".into(), why: "it is not static" }, Some("./build-rescue")),
         (Error::NoTerminal, Some("--passphrase-file")),
         (Error::Interrupted, Some("run the same command again")),
         (Error::Local { act: "read", path: "k".into(), source: system() }, None),
