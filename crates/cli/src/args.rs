@@ -93,7 +93,7 @@ pub(crate) enum Verb {
 #[derive(Subcommand)]
 pub(crate) enum Change {
     Init(init::Init),
-    Backup(backup::Backup),
+    Backup(Box<backup::Backup>),
     Writer(writer::Writer),
     Rescue(rescue::Rescue),
 }
