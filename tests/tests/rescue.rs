@@ -174,11 +174,17 @@ fn plain_tree(top: &Path) {
     odd::set_time(&top.join("folder/link"), -5, 7);
 }
 
+/// What lies under a name in a region.
+fn fetch(place: &str, environment: [(String, String); 3], name: &str) -> Vec<u8> {
+    let settings = storage::Settings { environment: environment.into_iter().collect(), ..Default::default() };
+    let store = storage::open(&place.parse().unwrap(), &settings, &world::World::real()).unwrap();
+    repo::Io::new(storage::Region::new("home", store)).get(&name.parse().unwrap()).unwrap().to_vec()
+}
+
 #[test]
 fn it_restores_where_there_is_nothing_else() {
     let Some(program) = last_resort("it_restores_where_there_is_nothing_else") else { return };
-    let kept = tempfile::tempdir().unwrap();
-    let server = Server::start(Config { directory: Some(kept.path().to_owned()), ..Config::default() });
+    let server = Server::start(Config::default());
     for machine in [Machine::new(), Machine::with_s3(&server)] {
         plain_tree(&machine.at("tree"));
         machine.done(&["init"]);
@@ -186,16 +192,18 @@ fn it_restores_where_there_is_nothing_else() {
         let told = machine.json(&["rescue", "store", "--program", program.to_str().unwrap()]);
         let name = name(&told, "program");
         let is_local = machine.repository().exists();
-        let region = if is_local { machine.repository() } else { kept.path().to_owned() };
-        let name = Path::new(&name).file_name().unwrap();
-        let fetched = files::below(&region).into_iter().find(|file| file.file_name() == Some(name)).unwrap();
-        let bare = Bare::new(&fetched, &machine.key_file());
+        let place = match is_local {
+            true => machine.repository().to_str().unwrap().to_owned(),
+            false => server.location("bucket", "repository"),
+        };
+        fs::write(machine.at("fetched"), fetch(&place, server.environment(), &name)).unwrap();
+        let bare = Bare::new(&machine.at("fetched"), &machine.key_file());
         let (repo, variables) = match is_local {
             true => {
                 files::copy_all(&machine.repository(), &bare.root.path().join("repository"));
                 ("repository".to_owned(), Vec::new())
             }
-            false => (server.location("bucket", "repository"), server.environment().to_vec()),
+            false => (place, server.environment().to_vec()),
         };
         let trust = told["fingerprint"].as_str().unwrap();
         assert!(bare.done(&repo, &variables, &["points", "--trust", trust]).contains("tree"));
