@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::verbs::{
-    backup, cat, catalog, completions, diff, find, init, key, log, ls, man, points, restore, stats, verify,
-    writer,
+    backup, cat, catalog, completions, diff, find, init, key, log, ls, man, points, rescue, restore, stats,
+    verify, writer,
 };
 
 /// Back up data, and prove that it can be brought back.
@@ -72,11 +72,12 @@ pub(crate) struct Global {
     pub(crate) verbose: bool,
 }
 
-/// What can be done.
+/// What can be done. A program of last resort is built without the verbs that change a repository.
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    Init(init::Init),
-    Backup(Box<backup::Backup>),
+    #[cfg(feature = "write")]
+    #[command(flatten)]
+    Change(Change),
     Points(points::Points),
     Ls(ls::Ls),
     Find(find::Find),
@@ -88,16 +89,35 @@ pub(crate) enum Verb {
     Catalog(catalog::Catalog),
     Log(log::Log),
     Key(key::Key),
-    Writer(writer::Writer),
     Completions(completions::Completions),
     Man(man::Man),
+}
+
+/// What changes a repository, or is of use only to whoever does.
+#[derive(Subcommand)]
+pub(crate) enum Change {
+    Init(init::Init),
+    Backup(Box<backup::Backup>),
+    Writer(writer::Writer),
+    Rescue(rescue::Rescue),
+}
+
+impl Change {
+    fn run(self, context: &Context) -> Result<Outcome, Error> {
+        match self {
+            Change::Init(verb) => verb.run(context),
+            Change::Backup(verb) => verb.run(context),
+            Change::Writer(verb) => verb.run(context),
+            Change::Rescue(verb) => verb.run(context),
+        }
+    }
 }
 
 impl Verb {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         match self {
-            Verb::Init(verb) => verb.run(context),
-            Verb::Backup(verb) => verb.run(context),
+            #[cfg(feature = "write")]
+            Verb::Change(verb) => verb.run(context),
             Verb::Points(verb) => verb.run(context),
             Verb::Ls(verb) => verb.run(context),
             Verb::Find(verb) => verb.run(context),
@@ -109,7 +129,6 @@ impl Verb {
             Verb::Catalog(verb) => verb.run(context),
             Verb::Log(verb) => verb.run(context),
             Verb::Key(verb) => verb.run(context),
-            Verb::Writer(verb) => verb.run(context),
             Verb::Completions(verb) => verb.run(context),
             Verb::Man(verb) => verb.run(context),
         }

@@ -103,7 +103,8 @@ impl Context {
         self.warn_of_open_secrets();
         let state = self.state()?;
         let opening = self.opening(io, &state, held.clone().opens())?;
-        Ok((Repo::open(opening)?, held))
+        let repo = Repo::open(opening)?;
+        Ok((if cfg!(feature = "write") { repo } else { repo.reading_only() }, held))
     }
 
     /// Opens the repository; where it is the user's own and not there yet, makes it first.

@@ -56,6 +56,14 @@ pub(crate) enum Error {
         /// What is wrong with it.
         why: format::Error,
     },
+    /// A file that is to be kept for a restore, and is not the program for it.
+    #[error("{}: {why}", path.display())]
+    NotForRescue {
+        /// The file.
+        path: PathBuf,
+        /// Why it is of no use.
+        why: &'static str,
+    },
     /// A passphrase was asked for where nobody can type it.
     #[error("nobody can be asked for the passphrase: standard input or standard error is no terminal")]
     NoTerminal,
@@ -129,7 +137,7 @@ impl Remedied for Error {
             Error::Source(error) => error.remedy(),
             Error::Storage(error) => error.remedy(),
             Error::Request(_) | Error::NoHome { .. } | Error::NoTerminal => Remedy::Correct,
-            Error::NoKeyFile(_) | Error::BadKeyFile { .. } => Remedy::Correct,
+            Error::NoKeyFile(_) | Error::BadKeyFile { .. } | Error::NotForRescue { .. } => Remedy::Correct,
             Error::PublicKey(_) | Error::BadPublicKey { .. } => Remedy::Correct,
             Error::Interrupted | Error::Local { .. } | Error::Output(_) => Remedy::Stop,
         }

@@ -20,6 +20,7 @@ pub(crate) fn of(error: &Error, flags: &str) -> Option<String> {
         Error::BadPublicKey { .. } => {
             Some("have it printed again where the private file is: `seawall key recipient FILE`".to_owned())
         }
+        Error::NotForRescue { .. } => Some(RESCUE.to_owned()),
         Error::NoTerminal => {
             Some("put the passphrase into a file and name it with --passphrase-file".to_owned())
         }
@@ -34,6 +35,8 @@ const AGAIN: &str = "run the same command again: what a backup has stored is fou
                      with --resume, or begins anew with --existing replace";
 const MAP: &str = "a line of a map is OFFSET LENGTH in bytes, as `65536 4096` or `0x10000 0x1000`; without --map everything is \
                    read and compared";
+const RESCUE: &str = "`./build-rescue`, run where Seawall's sources are, makes one; then `seawall rescue store --program \
+                      target/seawall-rescue`";
 const ADMINISTRATOR: &str = "run it with the administrator's key file: --key-file FILE";
 const NEWER: &str = "use the version of seawall that wrote it, or a later one";
 

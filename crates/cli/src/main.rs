@@ -3,11 +3,17 @@
 //! Results go to standard output, as text or as one JSON document; everything else goes to standard error. The exit code
 //! says what a script should do next and is the same for every verb; it follows from what an error asks of its caller.
 
+#![cfg_attr(
+    not(feature = "write"),
+    allow(dead_code, reason = "what only verbs that write need is left out by the linker")
+)]
+
 mod args;
 mod context;
 mod error;
 mod hint;
 mod out;
+mod program;
 mod progress;
 mod secret;
 mod settings;

@@ -182,6 +182,11 @@ fn digit(c: u8) -> Option<u8> {
     }
 }
 
+/// SHA-256 (FIPS 180-4) in hexadecimal: nothing here rests on it, but every machine can compute it.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref())
+}
+
 /// Lower-case hexadecimal of any bytes.
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write;

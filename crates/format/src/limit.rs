@@ -27,6 +27,9 @@ pub const SMALL_OBJECT_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a run; larger ones are split.
 pub const RUN_BYTES_MAX: u64 = 1 << 30;
 
+/// Bytes of an object beside the repository that helps to restore it: a program, held in memory as a whole.
+pub const RESCUE_BYTES_MAX: u64 = 256 << 20;
+
 /// Levels of a tree.
 pub const TREE_DEPTH_MAX: u8 = 16;
 

@@ -131,6 +131,19 @@ pub struct RunRecord {
     pub hash: Hash,
 }
 
+/// An object that helps to restore, as the root signed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RescueRecord {
+    /// Size of the object in bytes.
+    pub size: u64,
+    /// BLAKE3 of the object.
+    pub hash: Hash,
+    /// The entry that brought it first.
+    pub entry: EntryId,
+    /// When, in UTC nanoseconds.
+    pub time: i64,
+}
+
 /// The state of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fold {
@@ -142,6 +155,8 @@ pub struct Fold {
     pub packs: BTreeMap<PackId, PackRecord>,
     /// All runs that an entry brought.
     pub runs: BTreeMap<RunId, RunRecord>,
+    /// Objects that help to restore, by name; only the root may bring them.
+    pub rescue: BTreeMap<String, RescueRecord>,
     /// Sessions that ended by themselves; each with its writer, as anybody could write a session's id into a
     /// chain.
     pub ended: BTreeSet<(WriterId, SessionId)>,
@@ -300,7 +315,7 @@ impl Fold {
         };
         let clear = self.clear_facts(entry);
         let sealed = self.decode_facts(entry, &entry.facts, false);
-        self.take_objects(entry, &id);
+        self.take_objects(entry, &id, root);
         for fact in clear.into_iter().chain(sealed) {
             match self.refusal(&fact, rights, &id, root) {
                 Some(what) => {
@@ -347,7 +362,7 @@ impl Fold {
         id.writer == root || sources.is_none_or(|sources| sources.iter().any(|s| s == source))
     }
 
-    fn take_objects(&mut self, entry: &LogEntry, id: &EntryId) {
+    fn take_objects(&mut self, entry: &LogEntry, id: &EntryId, root: WriterId) {
         for object in &entry.clear.brings {
             let (size, hash) = (object.size, object.hash);
             if let Some(pack) = layout::parse_pack(&object.name) {
@@ -358,7 +373,26 @@ impl Fold {
                 let record = RunRecord { of: (writer, session), size, hash };
                 let agrees = writer == id.writer && *self.runs.entry(run).or_insert(record) == record;
                 self.contradicted_unless(agrees, id, "run");
+            } else if let Some(named) = layout::parse_rescue(&object.name) {
+                let record = RescueRecord { size, hash, entry: *id, time: entry.clear.time.time };
+                match id.writer == root {
+                    true => self.take_rescue(&object.name, record, named),
+                    false => {
+                        let what = "object that helps to restore";
+                        self.findings.insert(Finding::NotAllowed { entry: *id, what });
+                    }
+                }
             }
+        }
+    }
+
+    /// The one that was brought first counts; a name holds the hash, so others differ only where the root says so.
+    fn take_rescue(&mut self, name: &str, record: RescueRecord, named: Hash) {
+        let first = self.rescue.get(name).copied().unwrap_or(record);
+        let agrees = named == record.hash && (first.size, first.hash) == (record.size, record.hash);
+        self.contradicted_unless(agrees, &record.entry, "rescue object");
+        if agrees {
+            self.rescue.insert(name.to_owned(), first);
         }
     }
 

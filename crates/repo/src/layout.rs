@@ -113,6 +113,23 @@ pub fn sweeps() -> KeyPrefix {
     prefix("sweeps/")
 }
 
+/// An object that helps to restore: `what` it is, with the program's version and perhaps a processor, and its hash.
+pub fn rescue(what: &str, hash: Hash, extension: &str) -> Result<ObjectKey, storage::Error> {
+    ObjectKey::new(&format!("rescue/{what}-{hash}{extension}"))
+}
+
+/// All objects that help to restore.
+pub fn rescues() -> KeyPrefix {
+    prefix("rescue/")
+}
+
+/// The hash in the name of an object that helps to restore.
+pub fn parse_rescue(name: &str) -> Option<Hash> {
+    let (what, last) = name.strip_prefix("rescue/")?.rsplit_once('-')?;
+    let hash = last.split_once('.').map_or(last, |(hash, _)| hash);
+    if what.is_empty() || what.contains('/') { None } else { Hash::parse(hash).ok() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +144,13 @@ mod tests {
         let name = entry(id, Hash([3; 32]));
         assert_eq!(parse_entry(name.as_str()), Some((id, Hash([3; 32]))));
         assert!(name.as_str().contains("/0000001f-"));
+        for extension in ["", ".md"] {
+            let name = rescue("seawall-0.1.0-x86_64", Hash([3; 32]), extension).unwrap();
+            assert_eq!(parse_rescue(name.as_str()), Some(Hash([3; 32])), "{name}");
+        }
+        for name in ["rescue/x", "rescue/-", "rescue/a/b-", "log/a-b", "rescue/seawall-0.1.0-x86_64-00"] {
+            assert!(parse_rescue(name).is_none(), "{name}");
+        }
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub struct Repo {
     pub(crate) catalog: Catalog,
     pub(crate) opened_by: Option<SlotId>,
     host: String,
+    reads_only: bool,
     view: Mutex<View>,
     notices: Vec<String>,
 }
@@ -132,10 +133,18 @@ impl Repo {
             notices.push(format!("the catalog was not usable ({why}) and is made anew from the repository"));
         }
         let view = Mutex::new(View { log: Log::default(), fold: Arc::default(), vanished: Vec::new() });
-        let mut repo = Repo { world, io, genesis, bundle, state, catalog, opened_by, host, view, notices };
+        let reads_only = false;
+        let mut repo =
+            Repo { world, io, genesis, bundle, state, catalog, opened_by, host, reads_only, view, notices };
         repo.load_cached()?;
         repo.refresh()?;
         Ok(repo)
+    }
+
+    /// From now on a check neither announces itself nor leaves its result in the history.
+    #[must_use]
+    pub fn reading_only(self) -> Repo {
+        Repo { reads_only: true, ..self }
     }
 
     /// What a person should hear about the opening.
@@ -388,6 +397,9 @@ impl Repo {
 
     /// This host's signer if it was let in; nobody is let in for asking.
     pub(crate) fn known_signer(&self) -> Result<Option<Signer>, Error> {
+        if self.reads_only {
+            return Ok(None);
+        }
         let signer = match &self.bundle.writer {
             Some(seed) => Some(Signer::from_seed(seed)),
             None => self.state.known_signer()?,

@@ -191,6 +191,7 @@ fn errors_of_the_engine_and_of_what_was_typed() {
         (Error::BadKeyFile { path: "k".into(), why: malformed().into() }, Some("copy")),
         (Error::PublicKey("k".into()), Some("`seawall key recipient FILE`")),
         (Error::BadPublicKey { file: None, why: malformed().into() }, Some("`seawall key recipient FILE`")),
+        (Error::NotForRescue { path: "p".into(), why: "it is not static" }, Some("./build-rescue")),
         (Error::NoTerminal, Some("--passphrase-file")),
         (Error::Interrupted, Some("run the same command again")),
         (Error::Local { act: "read", path: "k".into(), source: system() }, None),

@@ -32,6 +32,13 @@ pub(crate) struct Key {
 enum Act {
     /// List the secrets that open the repository
     List,
+    #[cfg(feature = "write")]
+    #[command(flatten)]
+    Change(Change),
+}
+
+#[derive(Subcommand)]
+enum Change {
     /// Let one more secret open the repository
     ///
     /// With --recipient only the public line of it is needed here: its private file never has to be where backups are
@@ -113,11 +120,16 @@ impl Key {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         match self.act {
             Act::List => list(context),
-            Act::Add(add) => add.run(context),
-            Act::Recipient { file } => recipient(context, &file),
-            Act::ExportWriter(export) => export.run(context),
-            Act::Renew(renew) => renew.run(context),
-            Act::Remove { id } => remove(context, &id),
+            #[cfg(feature = "write")]
+            Act::Change(Change::Add(add)) => add.run(context),
+            #[cfg(feature = "write")]
+            Act::Change(Change::Recipient { file }) => recipient(context, &file),
+            #[cfg(feature = "write")]
+            Act::Change(Change::ExportWriter(export)) => export.run(context),
+            #[cfg(feature = "write")]
+            Act::Change(Change::Renew(renew)) => renew.run(context),
+            #[cfg(feature = "write")]
+            Act::Change(Change::Remove { id }) => remove(context, &id),
         }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod points;
+pub(crate) mod rescue;
 pub(crate) mod restore;
 pub(crate) mod stats;
 pub(crate) mod verify;

@@ -471,3 +471,25 @@ fn findings_read_as_sentences() {
     let missing = Finding::Missing { before: entry, count: 2 };
     assert_eq!(missing.to_string(), format!("2 entries are missing before entry {shown}"));
 }
+
+#[test]
+fn only_the_root_says_what_helps_to_restore() {
+    let hash = Hash([5; 32]);
+    let name = layout::rescue("seawall-0.1.0-x86_64", hash, "").unwrap().to_string();
+    let bringing = |name: &str, hash, size| {
+        let brought = format::entry::Brought { name: name.to_owned(), size, hash };
+        move |clear: &mut format::entry::Clear| clear.brings = vec![brought]
+    };
+    let root = Chain::of_root(&[1]).saying_with([], bringing(&name, hash, 9));
+    let host = Chain::of(1, 0).saying_with([], bringing(&name.replace("x86_64", "evil"), hash, 9));
+    let fold = fold(&[&root, &host]);
+    let found: Vec<(&String, u64, Hash)> = fold.rescue.iter().map(|(n, r)| (n, r.size, r.hash)).collect();
+    assert_eq!(found, [(&name, 9, hash)]);
+    let what = "object that helps to restore";
+    assert_eq!(fold.findings, BTreeSet::from([Finding::NotAllowed { entry: host.id(0), what }]));
+
+    let other = Chain::of_root(&[]).saying_with([], bringing(&name, Hash([6; 32]), 9));
+    let fold = Fold::of(&other.entries, writer(ROOT));
+    assert!(fold.rescue.is_empty(), "its name holds another hash");
+    assert_eq!(fold.findings.len(), 1);
+}

@@ -6,6 +6,8 @@
 //! the server promised about conditions: some ignore them, some report our own repeated request as a clash,
 //! some refuse them.
 
+#[cfg(feature = "alone")]
+mod alone;
 mod build;
 mod courier;
 mod credentials;

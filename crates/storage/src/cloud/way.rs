@@ -104,6 +104,8 @@ impl Way {
             .https_only(!kind.plain)
             .tls_certs_merge(self.authorities.iter().cloned())
             .proxy(reqwest::Proxy::custom(move |url| proxies.to(url).map(super::proxies::Proxy::url)));
+        #[cfg(feature = "alone")]
+        let builder = super::alone::equip(builder)?;
         let client = builder.build().map_err(|e| chain(&e))?;
         clients.push((kind, client.clone()));
         Ok(client)
