@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
 
 use std::fs;
-use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 
 use tests::listing::Listing;
 use tests::odd;
-use tests::seawall::Machine;
+use tests::seawall::{Machine, Said};
 
 const BLOCK: usize = 4096;
 
@@ -139,4 +139,65 @@ fn what_reads_back_other_than_it_was_written_is_told() {
     machine.done(&["backup", "tree"]);
     let told = machine.json(&["restore", "latest", "--into", "out", "--read-back"]);
     assert_eq!((told["read_back"].as_bool(), told["problems"].as_array().unwrap().len()), (Some(true), 0));
+}
+
+/// Files of several names are never opened to be written, as a name may lie outside; right ones stay as they are.
+#[test]
+fn names_of_one_file_that_are_right_are_left_alone() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/a"), odd::noise(1, 5 << 20)).unwrap();
+    fs::hard_link(machine.at("tree/a"), machine.at("tree/b")).unwrap();
+    machine.done(&["backup", "tree"]);
+    machine.done(&["restore", "latest", "--into", "out"]);
+    let inode = |name: &str| fs::metadata(machine.at("out").join(name)).unwrap().ino();
+    let before = inode("a");
+    let words = ["restore", "latest", "--into", "out", "--existing", "differences"];
+    let again = machine.json(&words);
+    assert_eq!(
+        (again["written_bytes"].as_u64(), inode("a"), inode("b")),
+        (Some(0), before, before),
+        "{again}"
+    );
+    // One that is not ours, planted with the same content and another mode, is not touched.
+    fs::remove_file(machine.at("out/a")).unwrap();
+    fs::remove_file(machine.at("out/b")).unwrap();
+    fs::copy(machine.at("tree/a"), machine.at("outside")).unwrap();
+    fs::set_permissions(machine.at("outside"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::hard_link(machine.at("outside"), machine.at("out/a")).unwrap();
+    machine.done(&words);
+    assert_eq!(fs::metadata(machine.at("outside")).unwrap().mode() & 0o777, 0o640);
+    let (truth, back) = (Listing::of(&machine.at("tree")), Listing::of(&machine.at("out")));
+    assert_eq!(back.without_top().differences(&truth.without_top()), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_immutable_as_the_point_says_is_restored_again_without_a_complaint() {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let machine = Machine::with_repository();
+    fs::create_dir_all(machine.at("tree/folder")).unwrap();
+    fs::write(machine.at("tree/folder/file"), "content").unwrap();
+    fs::write(machine.at("tree/log"), "lines").unwrap();
+    let flag = |name: &str, flags: IFlags| {
+        let file = fs::File::open(machine.at(name)).unwrap();
+        ioctl_getflags(&file)
+            .and_then(|old| ioctl_setflags(&file, (old - IFlags::IMMUTABLE - IFlags::APPEND) | flags))
+    };
+    if !rustix::process::geteuid().is_root() || flag("tree/log", IFlags::APPEND).is_err() {
+        return tests::skipped(
+            "what_is_immutable_as_the_point_says_is_restored_again_without_a_complaint: no flags here",
+        );
+    }
+    flag("tree/folder", IFlags::IMMUTABLE).unwrap();
+    machine.done(&["backup", "tree"]);
+    machine.done(&["restore", "latest", "--into", "out"]);
+    let said: Vec<Said> = [&["--resume"][..], &["--existing", "differences"], &["--existing", "replace"]]
+        .map(|more| machine.run(&[&["restore", "latest", "--into", "out"], more].concat()))
+        .into();
+    let still = fs::write(machine.at("out/log"), "other").is_err();
+    for name in ["tree/log", "tree/folder", "out/log", "out/folder"] {
+        flag(name, IFlags::empty()).unwrap();
+    }
+    assert!(still, "the flag is back");
+    said.iter().for_each(|said| assert_eq!(said.code, 0, "{said}"));
 }

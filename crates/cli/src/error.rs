@@ -176,6 +176,8 @@ pub(crate) enum Outcome {
     Incomplete,
     /// Stored data is damaged.
     Damaged,
+    /// What was only to be tried would be refused.
+    Refused,
 }
 
 impl Outcome {
@@ -191,6 +193,7 @@ impl Outcome {
             Outcome::Failed => 1,
             Outcome::Incomplete => 2,
             Outcome::Damaged => 3,
+            Outcome::Refused => 4,
         }
     }
 }

@@ -145,7 +145,8 @@ fn of_source(error: &source::Error) -> Option<String> {
     use source::Error as E;
     let hint = match error {
         E::TargetNotEmpty { .. } => {
-            "name an empty directory, or let what is restored take the place of what is there: --existing replace"
+            "to go on with a restore that was interrupted: --resume; else name an empty directory, or let what is restored \
+             take the place of what is there: --existing replace"
         }
         E::TargetHolds { .. } => {
             "look whether it is the right one; --existing differences then writes what differs, --existing replace everything"

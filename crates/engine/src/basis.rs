@@ -90,9 +90,9 @@ impl Basis {
         Some(head_of(&mut File::open(path).ok()?)?.1)
     }
 
-    /// The entry of a file that has not changed since, and the packs that it does not name itself. Paths must be asked for
-    /// in order.
-    pub(crate) fn unchanged(&mut self, found: &Found) -> Option<(Entry, Vec<PackId>)> {
+    /// The entry of a file that has not changed since, the packs that it does not name itself, and whether it was cut as it
+    /// would be cut now. Paths must be asked for in order.
+    pub(crate) fn unchanged(&mut self, found: &Found) -> Option<(Entry, Vec<PackId>, bool)> {
         while self.next.as_ref().is_some_and(|next| next.entry.path < found.path) {
             self.advance();
         }
@@ -109,7 +109,8 @@ impl Basis {
         self.advance();
         // A change of an attribute would have changed the ctime.
         let meta = Meta { xattrs: old.entry.meta.xattrs, ..found.meta.clone() };
-        Some((Entry { path: old.entry.path, meta, content: old.entry.content }, old.seen.packs))
+        let entry = Entry { path: old.entry.path, meta, content: old.entry.content };
+        Some((entry, old.seen.packs, old.seen.image == found.image))
     }
 
     fn advance(&mut self) {

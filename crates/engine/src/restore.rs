@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use format::meta::{Kind, Meta};
 use format::path::TreePath;
-use format::tree::{Content, Entry, Walk, content_parts};
+use format::tree::{Entry, Walk};
 use repo::{PointRecord, Reader, Repo};
 use source::directory::{Excludes, Existing, FLAGS, Images, Item, Ownership, Selection, Target, scan};
 use world::{Remedied, Remedy, Step};
@@ -70,6 +70,8 @@ pub struct Report {
     pub written_bytes: u64,
     /// Names that were there and not in the point, and were removed because that was asked for.
     pub removed: u64,
+    /// What should have been removed and stayed.
+    pub not_removed: Vec<Problem>,
     /// Patterns that nothing in the point matched.
     pub unmatched: Vec<String>,
     /// What is not back.
@@ -228,13 +230,21 @@ impl Run<'_, '_> {
     fn remove_others(&mut self, request: &Request) -> Result<(), Error> {
         if self.report.problems.iter().any(|problem| problem.damaged) {
             let what = "nothing was removed, as part of the point could not be read";
-            self.report.problems.push(Problem::new(&TreePath::root(), what));
+            self.report.not_removed.push(Problem::new(&TreePath::root(), what));
             return Ok(());
         }
-        for path in others(self.reader, request)?.iter().rev() {
-            match self.target.remove(path) {
+        let mut stays: Option<TreePath> = None;
+        for path in others(self.reader, request)?.into_iter().rev() {
+            // What could not be removed keeps the directories that it lies in.
+            if stays.as_ref().is_some_and(|below| below.starts_with(&path)) {
+                continue;
+            }
+            match self.target.remove(&path) {
                 Ok(()) => self.report.removed += 1,
-                Err(error) => self.report.problems.push(Problem::new(path, error)),
+                Err(error) => {
+                    self.report.not_removed.push(Problem::new(&path, error));
+                    stays = Some(path);
+                }
             }
         }
         Ok(())
@@ -262,7 +272,7 @@ impl Run<'_, '_> {
                 entry.meta.kind == Kind::File && include.matches(&entry.path) && !named.contains(&entry.path)
             }));
             if done || batch.len() >= READ_BACK_FILES {
-                let wrong = |entry: Entry| match self.is_as_written(&entry) {
+                let wrong = |entry: Entry| match compare::is_whole(self.target, self.reader, &entry) {
                     Ok(true) => None,
                     Ok(false) => Some(Problem::new(&entry.path, "it reads back other than it was written")),
                     Err(error) => Some(Problem::new(&entry.path, error)),
@@ -275,30 +285,6 @@ impl Run<'_, '_> {
                 return Ok(());
             }
         }
-    }
-
-    fn is_as_written(&self, entry: &Entry) -> Result<bool, Error> {
-        let Some(sink) = self.target.look_at(&entry.path)? else { return Ok(false) };
-        sink.forget_cached();
-        let mut end = [0];
-        if sink.ends_with_content() && sink.read_at(entry.meta.size, &mut end)? > 0 {
-            return Ok(false);
-        }
-        if let Content::Inline(bytes) = &entry.content {
-            let mut there = vec![0; bytes.len()];
-            return Ok(sink.read_at(0, &mut there)? == bytes.len() && there[..] == **bytes);
-        }
-        for extent in content_parts(Nodes(self.reader), entry) {
-            let extent = extent?;
-            let right = match extent.chunk {
-                Some(reference) => compare::holds(&sink, extent.offset, &reference, self.reader)?,
-                None => compare::is_zero(&sink, extent.offset, extent.length)?,
-            };
-            if !right {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// A node of the tree is gone: what it held is named as far as it is known.
@@ -324,6 +310,7 @@ impl Run<'_, '_> {
         let path = entry.path.clone();
         if entry.meta.xattrs.iter().any(|(name, _)| &**name == FLAGS) {
             self.flagged.push((path.clone(), entry.meta.clone()));
+            self.target.unlock(&path, &entry.meta);
         }
         let placed = match entry.meta.kind {
             Kind::Directory => {

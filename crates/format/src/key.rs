@@ -247,6 +247,7 @@ fn secret(bytes: Fixed<32>) -> Secret {
 }
 
 /// What opens a slot.
+#[derive(Clone)]
 pub enum Unlock {
     /// A key file.
     KeyFile(KeyFile),

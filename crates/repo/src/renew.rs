@@ -43,6 +43,8 @@ pub struct Renewal {
     carried: Vec<Carried>,
     /// Slots that are removed without another in their place.
     pub shut_out: Vec<Slot>,
+    /// Slots that do not read, so nobody knows who is shut out with them; each as a sentence.
+    pub damaged: Vec<String>,
 }
 
 /// A secret that is to have the new keys.
@@ -69,6 +71,11 @@ impl Renewal {
     }
 }
 
+/// Whether this secret was given before.
+fn is_among(carried: &[Carried], unlock: &Unlock) -> bool {
+    carried.iter().flat_map(|one| &one.slots).any(|slot| slot.open(unlock).is_ok())
+}
+
 impl Repo {
     /// Says for whom new keys would be sealed: for the secrets at hand, the first of them first, and for all recipients.
     pub fn plan_renewal(&self, at_hand: Vec<AtHand>, others: Others) -> Result<Renewal, Error> {
@@ -79,7 +86,9 @@ impl Repo {
             Err(error) => return Err(error),
         }
         let known = self.fold().domains.keys().map(|(_, number)| *number).collect();
-        let (mut left, mut keys) = (self.slots()?, Bundle { writer: None, ..self.bundle.clone() });
+        let mut damaged = Vec::new();
+        let mut left = crate::repo::slots(&self.io, &self.genesis, &mut damaged)?;
+        let mut keys = Bundle { writer: None, ..self.bundle.clone() };
         let (all, mut carried) = (left.len(), Vec::new());
         for AtHand { unlock, lock } in at_hand {
             let mut slots = Vec::new();
@@ -92,6 +101,9 @@ impl Repo {
                     Err(_) => left.push(slot),
                 }
             }
+            if slots.is_empty() && is_among(&carried, &unlock) {
+                continue;
+            }
             if slots.is_empty() {
                 let (secret, place) = (unlock.name(), self.io.place());
                 return Err(Error::WrongKey { secret, slots: all, place });
@@ -103,12 +115,16 @@ impl Repo {
             left = others;
             carried.push(Carried { lock: Lock::Recipient(public), slots });
         }
-        if others == Others::Refuse && !left.is_empty() {
-            let named =
-                |slot: &Slot| format!("the {} of slot {:.12}", slot.kind().name(), slot.id().to_string());
-            return Err(Error::WouldShutOut(left.iter().map(named).collect()));
+        // Whose keys a damaged slot held nobody knows.
+        damaged.extend(
+            left.iter()
+                .map(|slot| format!("the {} of slot {:.12}", slot.kind().name(), slot.id().to_string())),
+        );
+        if others == Others::Refuse && !damaged.is_empty() {
+            return Err(Error::WouldShutOut(damaged));
         }
-        Ok(Renewal { keys, known, carried, shut_out: left })
+        damaged.truncate(damaged.len().saturating_sub(left.len()));
+        Ok(Renewal { keys, known, carried, shut_out: left, damaged })
     }
 
     /// Makes new keys and puts them to use.

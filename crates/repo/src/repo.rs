@@ -30,6 +30,7 @@ use crate::state::State;
 const DRIFT_NS_MAX: i64 = 24 * 3600 * 1_000_000_000;
 
 /// How a repository is opened.
+#[derive(Clone)]
 pub struct Opening<'a> {
     /// Time and chance.
     pub world: World,
@@ -46,6 +47,7 @@ pub struct Opening<'a> {
 }
 
 /// What opens the keys of a repository.
+#[derive(Clone)]
 pub enum Secret {
     /// Opens a slot.
     Unlock(Unlock),
@@ -110,6 +112,15 @@ impl Repo {
 
     /// Opens the repository that lies in a region.
     pub fn open(opening: Opening<'_>) -> Result<Repo, Error> {
+        let repo = Repo::open_once(opening.clone())?;
+        // Slots are read before the history: whoever renews the keys in between has slots by now that were not seen.
+        match repo.must_have_newest_keys() {
+            Err(Error::OldKeys { .. } | Error::HalfRenewed(_)) => Repo::open_once(opening),
+            _ => Ok(repo),
+        }
+    }
+
+    fn open_once(opening: Opening<'_>) -> Result<Repo, Error> {
         let Opening { world, io, state, secret, trust, host } = opening;
         let place = io.place();
         let genesis = read_genesis(&io)?;

@@ -286,7 +286,6 @@ impl Check<'_, '_> {
     /// Something is wrong with packs that the point leans on. Whether it can be brought back all the same, as what it
     /// needs of them is whole or was stored again, only reading tells: all of it, as a restore would.
     fn read_what_is_in_bad_packs(&mut self, point: &PointRecord, level: Level) -> Result<(), Error> {
-        let known = self.verdict.problems.len();
         let mut lost: BTreeMap<PackId, (u64, String)> = BTreeMap::new();
         let mut others = BTreeMap::new();
         let reader = self.reader;
@@ -314,7 +313,7 @@ impl Check<'_, '_> {
         if level == Level::L1 {
             self.hash_what_lists_did_not_name(&others)?;
         }
-        let unread = self.verdict.problems.len() > known;
+        let unread = !self.verdict.problems.is_empty();
         for (pack, why) in std::mem::take(&mut self.bad) {
             match lost.get(&pack) {
                 Some((1, first)) => self.problem(format!("{why}; 1 file is lost with it: {first}")),

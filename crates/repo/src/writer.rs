@@ -89,7 +89,10 @@ impl<'r> Writer<'r> {
         let writer = WriterId::of(&signer.public());
         let session = Session::open(repo, signer, Purpose::Write, roots)?;
         // The session read the log again. Whoever renews the keys from now on finds this session at work under the old ones.
-        repo.must_have_newest_keys()?;
+        repo.must_have_newest_keys().map_err(|error| match error {
+            Error::OldKeys { .. } => Error::Raced("the keys were renewed just now".to_owned()),
+            other => other,
+        })?;
         let fold = repo.fold();
         let index = Index::load(repo, &fold)?;
         let sizes = if fold.packs.is_empty() { HashMap::new() } else { present_packs(repo)? };

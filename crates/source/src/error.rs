@@ -85,6 +85,16 @@ pub enum Error {
         /// The name.
         path: String,
     },
+    /// A file goes on and on while it is read.
+    #[error(
+        "read {path}: it had {listed} bytes when it was looked at, and has a gigabyte more by now without an end"
+    )]
+    Endless {
+        /// The name.
+        path: String,
+        /// Bytes that it had.
+        listed: u64,
+    },
     /// Only regular files have content.
     #[error("read {path}: it is not a regular file")]
     NotAFile {
@@ -209,6 +219,7 @@ impl Remedied for Error {
             Error::System { .. }
             | Error::BehindLink { .. }
             | Error::Vanished { .. }
+            | Error::Endless { .. }
             | Error::Replaced { .. }
             | Error::NotAFile { .. }
             | Error::Unnamable { .. }

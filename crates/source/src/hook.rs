@@ -8,10 +8,13 @@ use std::process::{Command, Stdio};
 
 use crate::error::{Error, printable};
 
+/// What opens a repository is for this program alone: a command may print all that it is given.
+pub(crate) const SECRET: &str = "SEAWALL_PASSPHRASE";
+
 /// Runs `command` by `sh -c` to its end. Each of `variables` is set in its environment, or taken out of it.
 pub fn run(when: &'static str, command: &OsStr, variables: &[(&str, Option<&str>)]) -> Result<(), Error> {
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(std::io::stderr());
+    shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(std::io::stderr()).env_remove(SECRET);
     for (name, value) in variables {
         match value {
             Some(value) => shell.env(name, value),

@@ -48,6 +48,11 @@ impl Meter {
         }
     }
 
+    /// What passes in a twentieth of a second.
+    pub(crate) fn step(&self) -> u64 {
+        (self.bytes_per_second / 20).max(1)
+    }
+
     /// How long `bytes` take.
     pub(crate) fn cost(&self, bytes: u64) -> Duration {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);

@@ -118,7 +118,9 @@ fn nobody_is_shut_out_who_was_not_named() {
     let said = machine.run(&["key", "renew", "--also-passphrase-file", "words"]);
     said.assert_failed(4, "key file of slot");
     assert!(said.err.contains("--also-key-file") && !said.err.contains("passphrase of slot"), "{said}");
-    let plan = machine.json(&["key", "renew", "--dry-run"]);
+    let plan = machine.run(&["key", "renew", "--dry-run", "--json"]);
+    assert_eq!(plan.code, 4, "it would be refused: {plan}");
+    let plan = plan.json();
     assert_eq!(plan["carried"].as_array().unwrap().len(), 1);
     assert_eq!(plan["shut_out"].as_array().unwrap().len(), 2);
     assert_eq!(slots(&machine).iter().filter(|slot| slot["generation"] == 0).count(), 3);
@@ -208,4 +210,23 @@ fn a_host_that_only_adds_is_refused_until_it_has_a_new_key() {
     admin.done(&["restore", "latest", "--into", "out"]);
     assert_eq!(Listing::of(&admin.at("out")).differences(&truth), Vec::<String>::new());
     admin.done(&["verify", "--level", "L2"]);
+}
+
+/// Whoever can write to the store must not be able to shut a secret out by damaging its slot.
+#[test]
+fn a_slot_that_does_not_read_stops_a_renewal_that_was_not_told_to_go_on() {
+    let machine = with_point();
+    let line = recipient(&machine, "safe.key");
+    machine.done(&["key", "add", "--recipient", &line]);
+    let slots = tests::files::below(&machine.repository().join("keys"));
+    let theirs = slots.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let whole = fs::read(theirs).unwrap();
+    tests::files::flip(theirs, [whole.len() / 2]);
+    machine.run(&["key", "renew"]).assert_failed(4, "is damaged");
+    assert_eq!(machine.run(&["key", "renew", "--dry-run"]).code, 4);
+    let told = machine.run(&["key", "renew", "--remove-others", "-q"]);
+    assert!(told.code == 0 && told.err.contains("no new keys"), "{told}");
+    fs::write(theirs, whole).unwrap();
+    let again = machine.done(&["key", "renew", "--remove-others", "--dry-run"]);
+    assert!(!again.err.contains("damaged"), "{again}");
 }

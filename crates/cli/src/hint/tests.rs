@@ -150,6 +150,7 @@ fn errors_of_sources_and_targets() {
             (E::NotAFile { path: path() }, None),
             (E::Unnamable { path: path(), why: format::path::BadPath::Nul }, None),
             (E::Target { path: path(), why: system() }, Some("write into")),
+            (E::Endless { path: path(), listed: 1 }, None),
             (E::TargetNotEmpty { path: path() }, Some("--existing replace")),
             (E::TargetHolds { path: path(), what: "a file" }, Some("--existing differences")),
             (E::TargetInUse { path: path() }, Some("unmount")),

@@ -303,7 +303,10 @@ fn tell(context: &Context, repo: &Repo, source: &str, report: &Report) -> Result
         if report.left_out.count > 0 {
             writeln!(out, "{}", left_out(&report.left_out, context.out.verbose))?;
         }
-        writeln!(out, "get it back: seawall restore {point} --into DIR{flags}")
+        match repo.can_read() {
+            true => writeln!(out, "get it back: seawall restore {point} --into DIR{flags}"),
+            false => writeln!(out, "get it back, with a key that reads: seawall restore {point} --into DIR"),
+        }
     })
 }
 

@@ -54,8 +54,8 @@ enum Change {
     },
     /// Make the key of a host that may add points, and neither read nor forget any
     ///
-    /// The host names the file with --key-file. It finds what it stored itself and sends it only once. What it sends can be
-    /// read with the repository's own keys. `seawall writer revoke` shuts it out again.
+    /// The host names the file with --key-file. What it stored before is not sent again: files that
+    /// did not change, but not files that moved to another source, nor anything in a full backup. What it sends can be read with the repository's own keys. `seawall writer revoke` shuts it out again.
     ExportWriter(ExportWriter),
     /// Make new keys for all that is stored from now on
     ///

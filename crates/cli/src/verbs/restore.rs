@@ -144,13 +144,24 @@ fn outcome(problems: &[engine::Problem], shortfalls: &[engine::Problem]) -> Outc
 }
 
 fn tell(context: &Context, request: &Request, report: &Report) -> Result<Outcome, Error> {
+    let lost = report.problems.iter().any(|problem| problem.damaged);
     for pattern in &report.unmatched {
+        if lost {
+            context.out.warning(format!(
+                "nothing that could be read matches {pattern}; part of the point could not"
+            ));
+            continue;
+        }
         context.out.warning(format!(
-            "nothing in the point matches {pattern}; patterns are for whole paths, see --include"
+            "nothing in the point matches {pattern}; patterns are for whole paths: '**/NAME' is a name anywhere"
         ));
     }
     for problem in &report.problems {
         context.out.warning(format!("not restored: {}: {}", show::path(&problem.path), problem.what));
+    }
+    for stays in &report.not_removed {
+        let (path, what) = (show::path(&stays.path), &stays.what);
+        context.out.warning(format!("not removed, nor are the directories that it lies in: {path}: {what}"));
     }
     for shortfall in &report.shortfalls {
         context.out.warning(format!(
@@ -173,6 +184,7 @@ fn tell(context: &Context, request: &Request, report: &Report) -> Result<Outcome
     body["requests"] = report.requests.into();
     body["written_bytes"] = report.written_bytes.into();
     body["removed"] = report.removed.into();
+    body["not_removed"] = show::problems(&report.not_removed);
     body["unmatched"] = report.unmatched.clone().into();
     body["read_back"] = request.read_back.into();
     body["seconds"] = seconds.into();
@@ -199,8 +211,9 @@ fn tell(context: &Context, request: &Request, report: &Report) -> Result<Outcome
             problems => writeln!(out, "{} not restored, named above", show::count(problems, "item")),
         }
     })?;
-    let unmatched = if report.unmatched.is_empty() { Outcome::Done } else { Outcome::Incomplete };
-    Ok(outcome(&report.problems, &report.shortfalls).and(unmatched))
+    let done = report.unmatched.is_empty() && report.not_removed.is_empty();
+    let rest = if done { Outcome::Done } else { Outcome::Incomplete };
+    Ok(outcome(&report.problems, &report.shortfalls).and(rest))
 }
 
 fn tell_plan(context: &Context, request: &Request, plan: &Plan) -> Result<Outcome, Error> {

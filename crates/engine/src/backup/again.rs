@@ -6,13 +6,11 @@
 //! seems unchanged, another share each time, and says where the content was another. Chunks are cut as the parallel way
 //! cuts them, so a file that did not change costs no room.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use format::cutter::Stream as More;
-use format::id::PackId;
 use format::path::TreePath;
-use format::reference::Reference;
 use format::tree::{Content, Entry, Part, content_parts};
 use source::directory::{Reader, Stretch};
 
@@ -49,47 +47,95 @@ impl Share {
     }
 }
 
+/// What is remembered of a file that seems unchanged and is read all the same.
+struct Memory {
+    content: Content,
+    /// Whether it was cut as it would be cut now.
+    alike: bool,
+}
+
 /// What files held by what is remembered of them, until they were read.
 #[derive(Default)]
-pub(super) struct Expected(Mutex<HashMap<TreePath, Content>>);
+pub(super) struct Expected(Mutex<HashMap<TreePath, Memory>>);
 
 impl Expected {
-    pub(super) fn note(&self, path: TreePath, content: Content) {
-        lock(&self.0).insert(path, content);
+    pub(super) fn note(&self, path: TreePath, content: Content, alike: bool) {
+        lock(&self.0).insert(path, Memory { content, alike });
     }
 
-    /// Whether a file that seemed unchanged, and has this content now, holds something else than it did. A host that cannot
-    /// read compares long files by where their chunks are.
-    pub(super) fn is_betrayed(&self, repo: &repo::Repo, entry: &Entry, now: Digest) -> Result<bool, Error> {
-        let Some(expected) = lock(&self.0).remove(&entry.path) else { return Ok(false) };
-        if expected == entry.content {
+    /// Whether a file that seemed unchanged, and has this content now, holds something else than it did. Where that cannot be
+    /// told, it is not said: a host that cannot read compares short files only.
+    pub(super) fn is_betrayed(
+        &self,
+        repo: &repo::Repo,
+        entry: &Entry,
+        now: Digest,
+        file: Option<&Reader>,
+    ) -> Result<bool, Error> {
+        let Some(Memory { content, alike }) = lock(&self.0).remove(&entry.path) else { return Ok(false) };
+        if content == entry.content {
             return Ok(false);
         }
-        let was = Entry { content: expected, ..entry.clone() };
-        match was.content {
-            Content::Inline(_) => Ok(true),
-            _ if !repo.can_read() => {
-                Ok(!repo.had_other_keys() && flat_digest(&was.content) != Some(now.finish()))
-            }
-            _ => match differs(repo, &was, now) {
-                // What cannot be read any more cannot be compared with; the file is kept as it is now.
-                Err(error) if is_damage(&error) => Ok(false),
-                compared => compared,
-            },
+        let was = Entry { content, ..entry.clone() };
+        let differs = match (&was.content, file) {
+            (Content::Inline(_), _) => Ok(matches!(entry.content, Content::Inline(_))),
+            // The same bytes can be cut in another way by now: holes that the system fills, blocks of images. So what was
+            // is compared where it was.
+            (_, Some(file)) if repo.can_read() => reads_otherwise(repo, &was, file),
+            (_, None) if alike => is_named_otherwise(repo, &was.content, now),
+            _ => Ok(false),
+        };
+        match differs {
+            // What cannot be read any more cannot be compared with; the file is kept as it is now.
+            Err(Trouble::Run(error)) if is_damage(&error) => Ok(false),
+            Err(Trouble::File(_)) => Ok(false),
+            Err(Trouble::Run(error)) => Err(error),
+            Ok(differs) => Ok(differs),
         }
     }
 }
 
-/// Whether content that is in the repository is another than what has this digest.
-fn differs(repo: &repo::Repo, was: &Entry, now: Digest) -> Result<bool, Error> {
-    let reader = repo::Reader::new(repo)?;
-    let (was, packs) = Digest::stored(&reader, was)?;
-    if was == now.finish() {
+/// Whether a file holds other bytes than it did, read at the places of the old chunks.
+fn reads_otherwise(repo: &repo::Repo, was: &Entry, file: &Reader) -> Result<bool, Trouble> {
+    let reader = repo::Reader::new(repo).map_err(Error::from)?;
+    let mut buffer = Vec::new();
+    for extent in content_parts(&reader, was) {
+        let extent = extent.map_err(Error::from)?;
+        let (mut at, end) = (extent.offset, extent.offset.saturating_add(extent.length));
+        while at < end {
+            let want = usize::try_from(end - at).unwrap_or(SEGMENT_BYTES).min(SEGMENT_BYTES);
+            buffer.resize(want, 0);
+            let read = file.read_at(at, &mut buffer)?;
+            let bytes = buffer.get(..read).unwrap_or_default();
+            let same = match &extent.chunk {
+                Some(chunk) => reader.is_content_of(chunk, bytes),
+                None => read == want && bytes.iter().all(|byte| *byte == 0),
+            };
+            if !same {
+                return Ok(true);
+            }
+            at += want as u64;
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the chunks of a short file, whose bytes are gone by now, are others. New keys give the same bytes another name.
+fn is_named_otherwise(repo: &repo::Repo, was: &Content, now: Digest) -> Result<bool, Trouble> {
+    let Some(digest) = flat_digest(was) else { return Ok(false) };
+    if digest == now.finish() {
         return Ok(false);
     }
-    // New keys give the same content another name.
-    for chunk in packs.values().filter(|_| repo.had_other_keys()) {
-        if !reader.has_newest_name(chunk)? {
+    if !repo.had_other_keys() {
+        return Ok(true);
+    }
+    if !repo.can_read() {
+        return Ok(false);
+    }
+    let reader = repo::Reader::new(repo).map_err(Error::from)?;
+    let Content::Parts { parts, .. } = was else { return Ok(false) };
+    for chunk in parts.iter().filter_map(Part::reference) {
+        if !reader.has_newest_name(chunk).map_err(Error::from)? {
             return Ok(false);
         }
     }
@@ -128,25 +174,6 @@ impl Digest {
         self.hasher.update(&self.zeros.to_le_bytes());
         self.hasher.finalize()
     }
-
-    /// That of content that is in the repository, and a chunk of each pack that it lies in.
-    fn stored(
-        reader: &repo::Reader<'_>,
-        entry: &Entry,
-    ) -> Result<(blake3::Hash, BTreeMap<PackId, Reference>), Error> {
-        let (mut digest, mut packs) = (Digest::default(), BTreeMap::new());
-        for extent in content_parts(reader, entry) {
-            let extent = extent?;
-            match extent.chunk {
-                Some(reference) => {
-                    digest.chunk(&reference.chunk.0);
-                    packs.entry(reference.pack).or_insert(reference);
-                }
-                None => digest.zeros = digest.zeros.saturating_add(extent.length),
-            }
-        }
-        Ok((digest.finish(), packs))
-    }
 }
 
 /// What ends a second reading: of the file, or of the run.
@@ -168,9 +195,10 @@ impl From<Error> for Trouble {
 }
 
 impl Workshop<'_, '_> {
-    /// The chunks and zeros of a file from its beginning to its end, read and stored on this thread.
-    pub(super) fn read_through(&self, reader: &Reader, sparse: bool) -> Result<Vec<Part>, Trouble> {
-        let stretches = if sparse { reader.stretches() } else { Vec::new() };
+    /// The chunks and zeros of a file from its beginning to its end, read and stored on this thread. A file that grows all
+    /// the while is given up.
+    pub(super) fn read_through(&self, reader: &Reader) -> Result<Vec<Part>, Trouble> {
+        let stretches = if reader.is_sparse() { reader.stretches() } else { Vec::new() };
         let mut parts = Vec::new();
         for stretch in &stretches {
             match stretch.hole {
@@ -205,6 +233,9 @@ impl Workshop<'_, '_> {
                 None => buffer.truncate(kept + read),
             }
             at = at.saturating_add(want as u64);
+            if stretch.is_none() && at > reader.size().saturating_add(REREAD_BYTES_MAX) {
+                return Err(reader.endless().into());
+            }
             left = left.saturating_sub(want as u64);
             let ends = left == 0 || (stretch.is_none() && read < want);
             let taken = self.cut_off(&buffer, ends, parts)?;

@@ -66,7 +66,6 @@ pub(super) struct FileEnd {
     pub(super) meta: Meta,
     pub(super) identity: Option<Seen>,
     pub(super) reader: Option<Arc<Reader>>,
-    pub(super) sparse: bool,
     pub(super) image: bool,
     pub(super) lacks: Option<Problem>,
 }
@@ -103,6 +102,7 @@ pub(super) fn collect<'w, 'r>(
         recorder,
         file: ContentBuilder::new(),
         digest: Digest::default(),
+        last: None,
         broken: None,
         links: HashMap::new(),
         sizes: Sizes::default(),
@@ -141,6 +141,8 @@ struct Collector<'s, 'w, 'r> {
     file: ContentBuilder,
     /// What the file under way, or the last one, holds.
     digest: Digest,
+    /// The long file that was read last, until its entry is made.
+    last: Option<Arc<Reader>>,
     broken: Option<Problem>,
     links: HashMap<u64, (u64, Vec<Xattr>, Content)>,
     sizes: Sizes,
@@ -276,23 +278,30 @@ impl Collector<'_, '_, '_> {
         end.lacks.into_iter().for_each(|problem| self.problem(problem));
         let meta = Meta { size, ..end.meta };
         let identity = end.identity.map(|seen| seen.with_packs(packs));
+        self.last = end.reader;
         self.push(Entry { path: end.path, meta, content }, identity, changed)
     }
 
     /// Whether the file changed while it was read. If it is worth it, it is then read a second time, and the answer is for
     /// that.
     fn changed(&mut self, end: &mut FileEnd) -> Result<bool, Trouble> {
-        let Some(reader) = end.reader.take() else { return Ok(false) };
+        let Some(reader) = end.reader.clone() else { return Ok(false) };
         if !reader.changed()? {
             return Ok(false);
         }
         end.identity = None;
-        if end.image || !again::is_worth_it(self.file.size()) {
+        if end.image {
             return Ok(true);
         }
-        let reader = reader.again(&mut end.meta)?;
+        let mut meta = end.meta.clone();
+        let reader = reader.again(&mut meta)?;
+        if !again::is_worth_it(reader.size()) {
+            return Ok(true);
+        }
+        end.lacks = reader.add_attributes(&mut meta).map(|error| Problem::new(&end.path, error));
+        end.meta = meta;
         self.file = ContentBuilder::new();
-        for part in self.shop.read_through(&reader, end.sparse)? {
+        for part in self.shop.read_through(&reader)? {
             add(&mut self.file, part, self.tree.nodes())?;
         }
         Ok(reader.changed()?)
@@ -320,7 +329,9 @@ impl Collector<'_, '_, '_> {
         let bytes = if small { entry.meta.size } else { 0 };
         self.repo.world().report(Step::Done { items: 1, bytes });
         // One that changes just now shows it by its times.
-        if self.shop.expected.is_betrayed(self.repo, &entry, self.digest.clone())? && identity.is_some() {
+        let (file, digest) = (self.last.take(), self.digest.clone());
+        let betrayed = self.shop.expected.is_betrayed(self.repo, &entry, digest, file.as_deref())?;
+        if betrayed && identity.is_some() {
             self.betrayed.push(entry.path.clone());
         }
         if changed {

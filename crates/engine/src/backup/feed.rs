@@ -199,10 +199,10 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         }
         // A map says what changed, whatever the times say.
         if self.shop.map.is_none()
-            && let Some((entry, packs)) = self.unchanged(&found)?
+            && let Some((entry, packs, alike)) = self.unchanged(&found)?
         {
             if self.share.holds(&found.path) {
-                self.shop.expected.note(found.path.clone(), entry.content);
+                self.shop.expected.note(found.path.clone(), entry.content, alike);
                 return self.read(found);
             }
             let identity = self.shop.seen(&found).map(|seen| seen.with_packs(packs));
@@ -249,9 +249,10 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         self.ready(Done::Entry { entry: Box::new(entry), identity: None, changed: false, lacks: None });
     }
 
-    /// The entry of a file that has not changed and whose content is still where it was, every pack of it.
-    fn unchanged(&mut self, found: &Found) -> Result<Option<(Entry, Vec<PackId>)>, Error> {
-        let Some((entry, packs)) = self.basis.as_mut().and_then(|basis| basis.unchanged(found)) else {
+    /// The entry of a file that has not changed and whose content is still where it was, every pack of it; and whether it was
+    /// cut as it would be cut now.
+    fn unchanged(&mut self, found: &Found) -> Result<Option<(Entry, Vec<PackId>, bool)>, Error> {
+        let Some((entry, packs, alike)) = self.basis.as_mut().and_then(|basis| basis.unchanged(found)) else {
             return Ok(None);
         };
         if !is_flat(&entry.content) && packs.is_empty() {
@@ -262,7 +263,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
                 return Ok(None);
             }
         }
-        Ok(Some((entry, packs)))
+        Ok(Some((entry, packs, alike)))
     }
 
     fn small(&mut self, found: Found) {
@@ -322,8 +323,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         let mut meta = found.meta.clone();
         let lacks = reader.add_attributes(&mut meta).map(|error| Problem::new(&found.path, error));
         let (path, identity) = (found.path.clone(), self.shop.seen(found));
-        let (sparse, image) = (found.sparse, found.image);
-        let end = FileEnd { path, meta, identity, reader: Some(reader.clone()), sparse, image, lacks };
+        let end = FileEnd { path, meta, identity, reader: Some(reader.clone()), image: found.image, lacks };
         Some((reader, Box::new(end)))
     }
 
@@ -401,15 +401,7 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
                     });
                     return Ok(());
                 }
-                let end = FileEnd {
-                    path,
-                    meta,
-                    identity: None,
-                    reader: None,
-                    sparse: false,
-                    image: false,
-                    lacks: None,
-                };
+                let end = FileEnd { path, meta, identity: None, reader: None, image: false, lacks: None };
                 self.hand_on(row, index, current, Some(Box::new(end)));
                 return Ok(());
             }

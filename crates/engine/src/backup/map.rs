@@ -17,6 +17,9 @@ pub(super) const BLOCK: u64 = IMAGE_BLOCK_BYTES as u64;
 /// One block in so many of those that did not change is read all the same, another one each time.
 const SAMPLE_ONE_IN: u64 = 100;
 
+/// The longest map: ten million ranges.
+const MAP_BYTES_MAX: u64 = 256 << 20;
+
 /// What changed in an image since a point.
 #[derive(Debug)]
 pub struct Map {
@@ -44,10 +47,15 @@ pub struct MapReport {
 pub(super) struct Ranges(Vec<(usize, Range<u64>)>);
 
 impl Ranges {
-    /// Reads a map.
+    /// Reads a map, which is a regular file: a pipe that nobody fills would be waited for.
     pub(super) fn read(file: &Path) -> Result<Ranges, Error> {
-        let bytes = std::fs::read(file)
-            .map_err(|error| Error::Request(format!("read the map {}: {error}", file.display())))?;
+        let refused =
+            |why: &dyn std::fmt::Display| Error::Request(format!("read the map {}: {why}", file.display()));
+        let about = std::fs::metadata(file).map_err(|error| refused(&error))?;
+        if !about.is_file() || about.len() > MAP_BYTES_MAX {
+            return Err(refused(&"it is no regular file of at most 256 MiB"));
+        }
+        let bytes = std::fs::read(file).map_err(|error| refused(&error))?;
         Ranges::parse(&String::from_utf8_lossy(&bytes))
     }
 

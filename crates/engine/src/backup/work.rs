@@ -219,13 +219,13 @@ impl<'w, 'r> Workshop<'w, 'r> {
         let mut at_once = true;
         loop {
             buffer.clear();
-            // Files that the system makes up are longer than it says.
-            let content = match reader.read_all_small(SEGMENT_BYTES, buffer)? {
-                true => {
-                    self.count_read(buffer.len());
-                    None
-                }
-                false => Some(self.read_through(&reader, false)?),
+            // Files that the system makes up are longer than it says; others have grown meanwhile.
+            let content = if reader.read_all_small(SEGMENT_BYTES, buffer)? {
+                self.count_read(buffer.len());
+                None
+            } else {
+                reader = reader.again(meta)?;
+                Some(self.read_through(&reader)?)
             };
             let changed = reader.changed()?;
             if changed && at_once {

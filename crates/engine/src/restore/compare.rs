@@ -3,10 +3,13 @@
 //! Times and sizes are not believed: every byte that is taken for right was read and hashed.
 
 use format::reference::Reference;
+use format::tree::{Content, Entry, content_parts};
 use repo::Reader;
-use source::directory::FileSink;
+use source::directory::{FileSink, Target};
 
+use super::Nodes;
 use super::window::Piece;
+use crate::error::Error;
 
 /// Whether the file holds this chunk at this place.
 pub(super) fn holds(
@@ -48,6 +51,31 @@ pub(super) fn is_zero(sink: &FileSink, offset: u64, length: u64) -> Result<bool,
             return Ok(false);
         }
         at += want as u64;
+    }
+    Ok(true)
+}
+
+/// Whether a file holds what the entry says, and no more.
+pub(super) fn is_whole(target: &Target, reader: &Reader<'_>, entry: &Entry) -> Result<bool, Error> {
+    let Some(sink) = target.look_at(&entry.path)? else { return Ok(false) };
+    sink.forget_cached();
+    let mut end = [0];
+    if sink.ends_with_content() && sink.read_at(entry.meta.size, &mut end)? > 0 {
+        return Ok(false);
+    }
+    if let Content::Inline(bytes) = &entry.content {
+        let mut there = vec![0; bytes.len()];
+        return Ok(sink.read_at(0, &mut there)? == bytes.len() && there[..] == **bytes);
+    }
+    for extent in content_parts(Nodes(reader), entry) {
+        let extent = extent?;
+        let right = match extent.chunk {
+            Some(reference) => holds(&sink, extent.offset, &reference, reader)?,
+            None => is_zero(&sink, extent.offset, extent.length)?,
+        };
+        if !right {
+            return Ok(false);
+        }
     }
     Ok(true)
 }

@@ -96,6 +96,15 @@ impl<'a, 'r> Window<'a, 'r> {
         if let Some(parent) = entry.path.parent() {
             self.target.directory(&parent)?;
         }
+        // Of several names, and right as it is: it is neither changed nor made anew.
+        if entry.meta.link.is_some()
+            && self.target.is_linked_and_dressed(&entry.path, &entry.meta)
+            && compare::is_whole(self.target, self.reader, &entry).unwrap_or(false)
+        {
+            report.files += 1;
+            report.bytes = report.bytes.saturating_add(entry.meta.size);
+            return Ok(());
+        }
         match &entry.content {
             Content::Inline(bytes) => {
                 let old = self.target.take_up(&entry.path)?;

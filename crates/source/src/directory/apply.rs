@@ -28,7 +28,7 @@ use super::onto::{Onto, Use};
 use super::roots::shown;
 use super::sink::{FileSink, Parked};
 use super::status::Status;
-use super::xattrs::{DEFAULT_ACL, FLAGS, Holder, set_flags};
+use super::xattrs::{DEFAULT_ACL, FLAGS, Holder, clear_flags, set_flags};
 use crate::accounts::Accounts;
 use crate::error::Error;
 
@@ -285,10 +285,38 @@ impl Target {
         said.is_ok_and(|said| said.as_bytes() == target)
     }
 
+    /// Whether a regular file of several names stands at `path` and has all that `meta` says beside the content. Such a file
+    /// may have names outside, so it is never changed, but it may be right as it is.
+    pub fn is_linked_and_dressed(&self, path: &TreePath, meta: &Meta) -> bool {
+        let look = || {
+            let file = self.inside.beneath.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+            let status = Status::of_open(&file)?;
+            let is_linked = status.kind() == Some(Kind::File) && status.links() > 1;
+            Ok::<bool, Errno>(
+                is_linked
+                    && status.size() == meta.size
+                    && self.inside.dresser.is_dressed(file.as_fd(), &status, meta),
+            )
+        };
+        self.existing == Existing::Differences && self.onto().is_none() && look().unwrap_or(false)
+    }
+
+    /// Whether two names are of one file.
+    fn are_one(&self, one: &TreePath, other: &TreePath) -> bool {
+        let inode = |path: &TreePath| {
+            let (at, name) = self.inside.beneath.parent(path)?;
+            Ok::<_, Errno>(Status::of(&at, name, false)?.inode())
+        };
+        matches!((inode(one), inode(other)), (Ok(one), Ok(other)) if one == other)
+    }
+
     /// Gives `existing`, restored before, the second name `new`.
     pub fn hard_link(&self, existing: &TreePath, new: &TreePath) -> Result<(), Error> {
         if existing == new {
             return Err(self.inside.trouble("link", new, Errno::EXIST));
+        }
+        if self.existing == Existing::Differences && self.are_one(existing, new) {
+            return Ok(());
         }
         let (from, old) =
             self.inside.beneath.parent(existing).map_err(|e| self.inside.trouble("link", existing, e))?;
@@ -350,6 +378,20 @@ impl Target {
         };
         let why = reason(set().err()?);
         Some(Shortfall { path: path.clone(), what: Attribute::Flags, why })
+    }
+
+    /// Lets what stands at `path` be changed, where it is immutable or append-only and `meta` says that it is to be so in the
+    /// end; [`Target::flags`] makes it so again. Where that cannot be done, whatever is tried next says so.
+    pub fn unlock(&self, path: &TreePath, meta: &Meta) {
+        let is_flagged = meta.xattrs.iter().any(|(name, _)| &**name == FLAGS);
+        if !is_flagged || self.existing == Existing::Refuse || self.onto().is_some() {
+            return;
+        }
+        let _ = match path.is_root() {
+            true => clear_flags(self.inside.beneath.root()),
+            false => (self.inside.beneath.open(path, OFlags::RDONLY | OFlags::NONBLOCK))
+                .and_then(|file| clear_flags(file.as_fd())),
+        };
     }
 
     /// Waits until all that was written is on disk; an error that the disk kept to itself so far comes out

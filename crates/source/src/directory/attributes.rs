@@ -132,6 +132,19 @@ impl Dresser {
         if meta.kind == Kind::Directory { 0 } else { lost }
     }
 
+    /// Whether an open file has all that [`Dresser::dress`] would give it; flags, which come later, do not count.
+    pub(super) fn is_dressed(&self, file: BorrowedFd<'_>, status: &Status, meta: &Meta) -> bool {
+        let owners = (status.uid(), status.gid());
+        let owned = self.ownership == Ownership::Mine || owners == self.ids(meta);
+        let (held, missed) = Holder::Open(file).all();
+        let mut wanted: Vec<&Xattr> = meta.xattrs.iter().filter(|(name, _)| &**name != FLAGS).collect();
+        wanted.sort();
+        owned
+            && (status.mode(), status.mtime()) == (meta.mode & 0o7777, meta.mtime)
+            && missed.is_none()
+            && held.iter().eq(wanted)
+    }
+
     /// By name where this machine knows it and names were asked for, else by number.
     fn ids(&self, meta: &Meta) -> (u32, u32) {
         if self.ownership == Ownership::ByNumber {
@@ -154,7 +167,10 @@ fn give_attributes(subject: &Subject<'_>, xattrs: &[&Xattr], miss: &mut impl FnM
 fn give_mode(subject: &Subject<'_>, meta: &Meta, lost: u32, miss: &mut impl FnMut(Attribute, String)) {
     let withheld = meta.mode & lost;
     if withheld != 0 {
-        miss(Attribute::Mode, format!("bits {withheld:o} are withheld because owner or group differ"));
+        miss(
+            Attribute::Mode,
+            format!("bits {withheld:o} are withheld because owner or group are not set or differ"),
+        );
     }
     if let Err(errno) = subject.chmod(meta.mode & 0o7777 & !lost) {
         miss(Attribute::Mode, reason(errno));

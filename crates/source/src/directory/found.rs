@@ -93,7 +93,8 @@ impl Found {
         let file = self.open_same().map_err(|errno| self.folder.scope.trouble("open", &self.path, errno))?;
         let scope = self.folder.scope.clone();
         let listed = (self.meta.size, self.meta.mtime, self.identity.ctime);
-        Ok(Reader { file, listed, path: self.path.clone(), scope, is_disk: self.disk.is_some() })
+        let (path, sparse) = (self.path.clone(), self.sparse);
+        Ok(Reader { file, listed, sparse, path, scope, is_disk: self.disk.is_some() })
     }
 
     /// Reads the extended attributes of what is no regular file; files have theirs from [`Reader::add_attributes`]. Adds them
@@ -166,6 +167,7 @@ pub struct Reader {
     listed: (u64, FileTime, FileTime),
     path: TreePath,
     scope: Arc<Scope>,
+    sparse: bool,
     is_disk: bool,
 }
 
@@ -208,13 +210,34 @@ impl Reader {
         }
     }
 
-    /// The same open file, to be read from its beginning as it is now; `meta` gets its present size and time.
+    /// The same open file, to be read from its beginning as it is now; `meta` gets all that the system says of it now, but
+    /// for the attributes that [`Reader::add_attributes`] reads. An owner that is another now is known by number only.
     pub fn again(&self, meta: &mut Meta) -> Result<Reader, Error> {
         let now = Status::of_open(&self.file).map_err(|errno| self.trouble(errno))?;
+        meta.user.take_if(|_| meta.uid != now.uid());
+        meta.group.take_if(|_| meta.gid != now.gid());
+        (meta.mode, meta.uid, meta.gid) = (now.mode(), now.uid(), now.gid());
         (meta.size, meta.mtime) = (now.size(), now.mtime());
+        meta.xattrs = super::xattrs::flags(now.attributes()).into_iter().collect();
         let file = rustix::io::fcntl_dupfd_cloexec(&self.file, 0).map_err(|errno| self.trouble(errno))?;
         let listed = (now.size(), now.mtime(), now.ctime());
-        Ok(Reader { file, listed, is_disk: self.is_disk, path: self.path.clone(), scope: self.scope.clone() })
+        let (path, scope) = (self.path.clone(), self.scope.clone());
+        Ok(Reader { file, listed, sparse: now.is_sparse(), is_disk: self.is_disk, path, scope })
+    }
+
+    /// Its length in bytes, as it was listed or looked at again.
+    pub fn size(&self) -> u64 {
+        self.listed.0
+    }
+
+    /// Whether there may be holes in it, as it was listed or looked at again.
+    pub fn is_sparse(&self) -> bool {
+        self.sparse
+    }
+
+    /// What is to be said of a file that grows while it is read, without an end.
+    pub fn endless(&self) -> Error {
+        Error::Endless { path: self.scope.shown(&self.path), listed: self.listed.0 }
     }
 
     /// Whether size or times differ from what the scan saw: what was read may then be neither the old nor the

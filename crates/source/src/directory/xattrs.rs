@@ -57,6 +57,13 @@ pub(super) fn set_flags(file: BorrowedFd<'_>, letters: &[u8]) -> Result<(), Errn
     if known { Ok(()) } else { Err(Errno::INVAL) }
 }
 
+/// Takes the flags away that let nobody change an open file or directory.
+pub(super) fn clear_flags(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    let there = ioctl_getflags(file)?;
+    let closed = IFlags::IMMUTABLE | IFlags::APPEND;
+    if there.intersects(closed) { ioctl_setflags(file, there - closed) } else { Ok(()) }
+}
+
 impl Holder<'_> {
     /// All attributes that can be read, sorted by name, and why the first one that could not be was not. A file system that has none gives
     /// none.

@@ -37,7 +37,12 @@ impl Stream {
             program.split_first().map_or((None, program), |(name, rest)| (Some(name), rest));
         let name = name.cloned().unwrap_or_default();
         let command = printable(name.as_encoded_bytes());
-        let spawned = Command::new(&name).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let spawned = Command::new(&name)
+            .args(arguments)
+            .env_remove(crate::hook::SECRET)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn();
         let mut child = spawned.map_err(|why| Error::CommandStart { command: command.clone(), why })?;
         let output = child.stdout.take().expect("the output was asked for as a pipe");
         Ok(Stream::new(path, command, Box::new(output), Some(Running(child)), world))

@@ -29,6 +29,8 @@ use super::way::Way;
 
 /// Longest time for an answer to begin, after the body was sent.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// The same for a place that has not answered anything yet, as it may be misspelt.
+const STRANGER_ANSWER_MAX: Duration = Duration::from_secs(20);
 /// Longest silence within a body that comes.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// After this long a person wants to know what is waited for.
@@ -129,7 +131,9 @@ impl HttpService for Courier {
         let url = Url::parse(&request.uri().to_string());
         let url = url.map_err(|e| HttpError::new(HttpErrorKind::Unknown, e))?;
         let peer = self.peer(request.uri(), &url);
-        let time = ANSWER_MAX + self.way.upload_max(request.body().content_length() as u64);
+        let known = self.way.known.load(Ordering::Relaxed);
+        let time = if known { ANSWER_MAX } else { STRANGER_ANSWER_MAX }
+            + self.way.upload_max(request.body().content_length() as u64);
         let answer = self.waiting(&peer, time, self.execute(url, request)).await;
         if answer.is_ok() {
             self.way.known.store(true, Ordering::Relaxed);

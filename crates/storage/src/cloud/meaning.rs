@@ -66,6 +66,9 @@ fn refusal(act: Box<Act>, peer: &Peer, said: &Refusal) -> Error {
     };
     match said.status.as_u16() {
         404 if is_missing_place(code, &said.message) => Error::NoPlace { act, detail },
+        404 if act.verb == Verb::List => {
+            Error::NoPlace { act, detail: format!("{detail}; is it the store that answers there?") }
+        }
         404 => Error::NotFound { act },
         412 | 409 if act.verb == Verb::Create && !is_passing(code) => Error::Exists { act },
         // The caller knows what was asked for, and finds out the size.
@@ -245,6 +248,7 @@ mod tests {
         for (verb, status, code, remedy) in [
             (Verb::Get, 404, "NoSuchKey", Remedy::Repair),
             (Verb::Get, 404, "NoSuchBucket", Remedy::Correct),
+            (Verb::List, 404, "", Remedy::Correct),
             (Verb::Put, 403, "AccessDenied", Remedy::Correct),
             (Verb::Put, 403, "QuotaExceeded", Remedy::Stop),
             (Verb::Put, 507, "XMinioStorageFull", Remedy::Stop),

@@ -101,6 +101,8 @@ impl Way {
             .connect_timeout(kind.connect_max)
             .pool_idle_timeout(IDLE_MAX)
             .http1_only()
+            // Where a server sends us is not where the location says, and a request is signed for one host only.
+            .redirect(reqwest::redirect::Policy::none())
             .https_only(!kind.plain)
             .tls_certs_merge(self.authorities.iter().cloned())
             .proxy(reqwest::Proxy::custom(move |url| proxies.to(url).map(super::proxies::Proxy::url)));

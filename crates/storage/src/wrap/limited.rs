@@ -50,8 +50,13 @@ impl Limited {
     }
 
     async fn pay(&self, meter: &Option<Arc<Meter>>, bytes: u64) {
-        if let Some(meter) = meter {
-            meter.pay(&self.world, bytes).await;
+        let Some(meter) = meter else { return };
+        // In steps, so that who gives up in the middle leaves no debt for those behind.
+        let mut left = bytes;
+        while left > 0 {
+            let step = left.min(meter.step());
+            meter.pay(&self.world, step).await;
+            left -= step;
         }
     }
 }

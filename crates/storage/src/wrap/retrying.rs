@@ -179,6 +179,11 @@ impl Retrying {
     }
 }
 
+/// Whether the place said how long it wants to be left alone.
+fn asks(failed: &Error) -> bool {
+    matches!(failed, Error::Busy { wait: Some(_), .. })
+}
+
 #[async_trait]
 impl Layer for Retrying {
     fn inner(&self) -> &Arc<dyn Store> {
@@ -205,7 +210,10 @@ impl Layer for Retrying {
             let wait = self.wait(tries, &failed);
             self.heed(&failed, wait);
             let spent = self.world.monotonic().saturating_sub(start);
-            let tired = tries >= self.patience.tries_max || spent + wait > self.time_max();
+            let left = self.time_max().saturating_sub(spent);
+            // The last try begins when the time is over, unless the place wants to be left alone for longer.
+            let tired = tries >= self.patience.tries_max || left.is_zero() || (wait > left && asks(&failed));
+            let wait = wait.min(left);
             if tired || cuts.in_a_row(&failed) >= self.patience.same_cuts_max {
                 return Err(Error::GaveUp { tries, seconds: spent.as_secs(), source: Box::new(failed) });
             }

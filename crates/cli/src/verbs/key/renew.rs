@@ -39,12 +39,15 @@ impl Renew {
         let others = if self.remove_others || self.dry_run { Others::Remove } else { Others::Refuse };
         let plan = repo.plan_renewal(self.at_hand(held)?, others)?;
         if self.dry_run {
-            return self.tell_plan(context, &plan);
+            return self.tell_plan(context, &plan, &write_only_hosts(&repo));
         }
         let renewed = repo.renew(&plan)?;
         for (slot, why) in &renewed.stayed {
             let slot = show::short(slot);
             context.out.warning(format!("slot {slot} with keys from before stays: {why}"));
+        }
+        for slot in &plan.damaged {
+            context.out.warning(format!("{slot}; whoever it is for has no new keys"));
         }
         let hosts = write_only_hosts(&repo);
         let body = json!({
@@ -52,7 +55,7 @@ impl Renew {
             "slots": renewed.slots.iter().map(ToString::to_string).collect::<Value>(),
             "carried": documents(plan.carried(), &repo),
             "shut_out": documents(&plan.shut_out, &repo),
-            "hosts_without_keys": hosts,
+            "hosts_without_keys": hosts.iter().map(|host| host.name.clone()).collect::<Value>(),
         });
         context.out.summary("key/1", body, |out| {
             writeln!(out, "new keys are in use; these secrets, as they are, open them and all from before:")?;
@@ -65,11 +68,18 @@ impl Renew {
                 "what is stored from now on cannot be read with the old keys; what was stored before, still"
             )
         })?;
+        if !plan.shut_out.is_empty() {
+            context.out.warning(
+            "secrets that were shut out open nothing any more: put one that opens the new keys in their place on every host, \
+             or its next backup fails",
+            );
+        }
         for host in &hosts {
-            let (name, flags) = (show::shell_word(host.as_ref()), context.shown_flags());
-            context.out.warning(format!(
-                "the host {host} adds nothing more until it has a new key: `seawall key export-writer FILE --name {name}{flags}`"
-            ));
+            let (name, flags) = (&host.name, context.shown_flags());
+            let command = format!("seawall key export-writer FILE{}{flags}", host.words());
+            context
+                .out
+                .warning(format!("the host {name} adds nothing more until it has a new key: `{command}`"));
         }
         Ok(if renewed.stayed.is_empty() { Outcome::Done } else { Outcome::Incomplete })
     }
@@ -85,23 +95,36 @@ impl Renew {
             .collect()
     }
 
-    fn tell_plan(&self, context: &Context, plan: &Renewal) -> Result<Outcome, Error> {
+    fn tell_plan(&self, context: &Context, plan: &Renewal, hosts: &[Host]) -> Result<Outcome, Error> {
+        let refused = !(plan.shut_out.is_empty() && plan.damaged.is_empty()) && !self.remove_others;
+        plan.damaged.iter().for_each(|slot| {
+            context.out.warning(format!("{slot}; whoever it is for would have no new keys"))
+        });
         let body = json!({
+            "dry_run": true,
+            "refused": refused,
+            "hosts_without_keys": hosts.iter().map(|host| host.name.clone()).collect::<Value>(),
             "carried": plan.carried().map(|slot| slot.id().to_string()).collect::<Value>(),
             "shut_out": plan.shut_out.iter().map(|slot| slot.id().to_string()).collect::<Value>(),
         });
         context.out.result("key/1", body, |out| {
             writeln!(out, "these secrets would have the new keys:")?;
             show::table(out, &["secret", "label"], &rows(plan.carried()))?;
-            match plan.shut_out.is_empty() {
-                true => Ok(()),
-                false => {
-                    writeln!(out, "these would not, unless they are given too:")?;
-                    show::table(out, &["secret", "label"], &rows(&plan.shut_out))
+            if !plan.shut_out.is_empty() {
+                match refused {
+                    true => writeln!(
+                        out,
+                        "and the renewal would be refused, as these would not; give them too, or say --remove-others:"
+                    )?,
+                    false => writeln!(out, "these would be shut out, and their slots removed:")?,
                 }
+                show::table(out, &["secret", "label"], &rows(&plan.shut_out))?;
             }
+            hosts.iter().try_for_each(|host| {
+                writeln!(out, "the host {} would add nothing more until it has a new key", host.name)
+            })
         })?;
-        Ok(Outcome::Done)
+        Ok(if refused { Outcome::Refused } else { Outcome::Done })
     }
 }
 
@@ -125,12 +148,32 @@ fn documents<'s>(slots: impl IntoIterator<Item = &'s Slot>, repo: &Repo) -> Valu
     slots.into_iter().map(|slot| document(slot, repo)).collect()
 }
 
-/// Names of hosts that may add and nothing else: their keys are in files that nobody here can reach.
-fn write_only_hosts(repo: &Repo) -> Vec<String> {
+/// A host that may add and nothing else: its keys are in a file that nobody here can reach.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Host {
+    name: String,
+    /// The only sources that it may add; all, if there are none.
+    sources: Vec<String>,
+}
+
+impl Host {
+    /// What makes the same host anew.
+    fn words(&self) -> String {
+        let sources =
+            self.sources.iter().map(|source| format!(" --source {}", show::shell_word(source.as_ref())));
+        format!(" --name {}{}", show::shell_word(self.name.as_ref()), sources.collect::<String>())
+    }
+}
+
+fn write_only_hosts(repo: &Repo) -> Vec<Host> {
     let fold = repo.fold();
     let only_adds = fold.writers.values().filter(|w| w.revoked.is_none() && w.grant.rights == Grant::ADD);
-    let mut names: Vec<String> = only_adds.map(|w| show::bytes(w.grant.name.as_bytes())).collect();
-    names.sort();
-    names.dedup();
-    names
+    let hosts = only_adds.map(|w| Host {
+        name: show::bytes(w.grant.name.as_bytes()),
+        sources: w.grant.sources.clone().unwrap_or_default(),
+    });
+    let mut hosts: Vec<Host> = hosts.collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
 }
