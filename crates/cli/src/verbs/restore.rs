@@ -144,38 +144,7 @@ fn outcome(problems: &[engine::Problem], shortfalls: &[engine::Problem]) -> Outc
 }
 
 fn tell(context: &Context, request: &Request, report: &Report) -> Result<Outcome, Error> {
-    let lost = report.problems.iter().any(|problem| problem.damaged);
-    for pattern in &report.unmatched {
-        if lost {
-            context.out.warning(format!(
-                "nothing that could be read matches {pattern}; part of the point could not"
-            ));
-            continue;
-        }
-        context.out.warning(format!(
-            "nothing in the point matches {pattern}; patterns are for whole paths: '**/NAME' is a name anywhere"
-        ));
-    }
-    for problem in &report.problems {
-        context.out.warning(format!("not restored: {}: {}", show::path(&problem.path), problem.what));
-    }
-    for stays in &report.not_removed {
-        let (path, what) = (show::path(&stays.path), &stays.what);
-        context.out.warning(format!("not removed, nor are the directories that it lies in: {path}: {what}"));
-    }
-    for shortfall in &report.shortfalls {
-        context.out.warning(format!(
-            "restored, but not as it was: {}: {}",
-            show::path(&shortfall.path),
-            shortfall.what
-        ));
-    }
-    if !report.shortfalls.is_empty()
-        && request.ownership != Ownership::Mine
-        && !rustix::process::geteuid().is_root()
-    {
-        context.out.warning("only root can give files to others: with --no-owner all of them are yours");
-    }
+    warn(context, request, report);
     let seconds = report.time.as_secs_f64();
     let mut body = head(request);
     body["files"] = report.files.into();
@@ -214,6 +183,42 @@ fn tell(context: &Context, request: &Request, report: &Report) -> Result<Outcome
     let done = report.unmatched.is_empty() && report.not_removed.is_empty();
     let rest = if done { Outcome::Done } else { Outcome::Incomplete };
     Ok(outcome(&report.problems, &report.shortfalls).and(rest))
+}
+
+/// Names what is missing or not as it was.
+fn warn(context: &Context, request: &Request, report: &Report) {
+    let lost = report.problems.iter().any(|problem| problem.damaged);
+    for pattern in &report.unmatched {
+        if lost {
+            context.out.warning(format!(
+                "nothing that could be read matches {pattern}; part of the point could not"
+            ));
+            continue;
+        }
+        context.out.warning(format!(
+            "nothing in the point matches {pattern}; patterns are for whole paths: '**/NAME' is a name anywhere"
+        ));
+    }
+    for problem in &report.problems {
+        context.out.warning(format!("not restored: {}: {}", show::path(&problem.path), problem.what));
+    }
+    for stays in &report.not_removed {
+        let (path, what) = (show::path(&stays.path), &stays.what);
+        context.out.warning(format!("not removed, nor are the directories that it lies in: {path}: {what}"));
+    }
+    for shortfall in &report.shortfalls {
+        context.out.warning(format!(
+            "restored, but not as it was: {}: {}",
+            show::path(&shortfall.path),
+            shortfall.what
+        ));
+    }
+    if !report.shortfalls.is_empty()
+        && request.ownership != Ownership::Mine
+        && !rustix::process::geteuid().is_root()
+    {
+        context.out.warning("only root can give files to others: with --no-owner all of them are yours");
+    }
 }
 
 fn tell_plan(context: &Context, request: &Request, plan: &Plan) -> Result<Outcome, Error> {

@@ -96,7 +96,8 @@ impl Renew {
     }
 
     fn tell_plan(&self, context: &Context, plan: &Renewal, hosts: &[Host]) -> Result<Outcome, Error> {
-        let refused = !(plan.shut_out.is_empty() && plan.damaged.is_empty()) && !self.remove_others;
+        let all_known = plan.shut_out.is_empty() && plan.damaged.is_empty();
+        let refused = !(all_known || self.remove_others);
         plan.damaged.iter().for_each(|slot| {
             context.out.warning(format!("{slot}; whoever it is for would have no new keys"))
         });
