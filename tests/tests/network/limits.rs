@@ -106,3 +106,18 @@ fn a_rate_that_cannot_be_read_is_a_wrong_request() {
         }
     }
 }
+
+/// What waits for its turn under a limit is given up at once by whoever is told to stop.
+#[test]
+fn a_limit_keeps_nobody_waiting_who_asked_to_stop() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let machine = Machine::with_repository();
+    plant(&machine, 3, 60_000_000);
+    let child = machine.start(&["backup", "tree", "--limit-upload", "1M"]);
+    std::thread::sleep(Duration::from_secs(3));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let begin = Instant::now();
+    let said = tests::seawall::Said::of(&["backup"], child.wait_with_output().unwrap());
+    assert_eq!(said.code, 130, "{said}");
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}: {said}", begin.elapsed());
+}

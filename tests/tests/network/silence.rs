@@ -137,3 +137,32 @@ fn a_time_that_is_none_is_a_wrong_request() {
         said.assert_failed(4, "is not a time such as 90s, 15m or 2h");
     }
 }
+
+/// A request is signed for one host; what it carries is nobody else's, whoever sends us there.
+#[test]
+fn whoever_sends_us_elsewhere_is_not_followed() {
+    use std::io::Write;
+    let (here, there) =
+        (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (from, to) = (here.local_addr().unwrap(), there.local_addr().unwrap());
+    let mut machine = machine_at(&format!("http://{from}"));
+    machine.set("AWS_SESSION_TOKEN", "a token for one host");
+    std::thread::spawn(move || {
+        for stream in here.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = BufReader::new(stream.try_clone().unwrap());
+            let mut line = String::new();
+            while head.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
+                line.clear();
+            }
+            let answer = format!(
+                "HTTP/1.1 307 Elsewhere\r\nLocation: http://{to}/steal\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let said = quickly(&machine, &["points"]);
+    assert!(said.code == 4 && said.err.contains("307"), "{said}");
+    there.set_nonblocking(true).unwrap();
+    assert!(there.accept().is_err(), "nobody came there");
+}
