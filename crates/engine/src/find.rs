@@ -8,9 +8,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use format::Malformed;
 use format::id::ChunkId;
 use format::reference::Reference;
-use format::tree::{Entry, Next, Walk};
+use format::tree::{Entry, Next, Walk, decode_leaf_where};
 use rayon::prelude::*;
 use repo::{PointRecord, Reader, Repo};
 
@@ -39,8 +40,8 @@ struct Known {
     count: usize,
 }
 
-impl<'r, M: Fn(&Entry) -> bool + Sync> Search<'r, M> {
-    /// A search for entries that match, by so many threads.
+impl<'r, M: Fn(&[u8]) -> bool + Sync> Search<'r, M> {
+    /// A search for entries whose paths match, by so many threads.
     pub fn new(repo: &'r Repo, matches: M, cores: usize) -> Result<Search<'r, M>, Error> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(cores.max(1))
@@ -69,7 +70,7 @@ impl<'r, M: Fn(&Entry) -> bool + Sync> Search<'r, M> {
                 Some(Next::Node { .. }) => walk.open().err(),
                 // The whole tree is one leaf.
                 Some(Next::Entry(entry)) => {
-                    if (eyes.matches)(entry) {
+                    if (eyes.matches)(entry.path.as_bytes()) {
                         tell(Ok(entry))?;
                     }
                     walk.pass_over();
@@ -87,7 +88,7 @@ impl<'r, M: Fn(&Entry) -> bool + Sync> Search<'r, M> {
 
 impl Known {
     /// Looks at leaves that lie behind each other, all at once, and tells what is in them in their order.
-    fn look<M: Fn(&Entry) -> bool + Sync, E>(
+    fn look<M: Fn(&[u8]) -> bool + Sync, E>(
         &mut self,
         eyes: &Eyes<'_, M>,
         leaves: &[Reference],
@@ -116,17 +117,16 @@ impl Known {
     }
 }
 
-impl<M: Fn(&Entry) -> bool> Eyes<'_, M> {
-    /// What matches in a leaf, and why not all of it could be looked at.
+impl<M: Fn(&[u8]) -> bool> Eyes<'_, M> {
+    /// What matches in a leaf, and why it could not be looked at.
     fn look(&self, leaf: &Reference) -> (Arc<[Entry]>, Option<Error>) {
-        let (mut found, mut damage) = (Vec::new(), None);
-        for entry in Walk::new(Nodes(&self.reader), *leaf) {
-            match entry {
-                Ok(entry) if (self.matches)(&entry) => found.push(entry),
-                Ok(_) => {}
-                Err(error) => damage = Some(error),
-            }
+        let read = self.reader.chunk(leaf).map_err(Error::from).and_then(|bytes| {
+            let found = decode_leaf_where(&bytes, &self.matches)?;
+            Ok(found.ok_or_else(|| Malformed::new("tree node", "a leaf was promised"))?)
+        });
+        match read {
+            Ok(found) => (found.into(), None),
+            Err(error) => (Arc::default(), Some(error)),
         }
-        (found.into(), damage)
     }
 }

@@ -21,7 +21,7 @@ mod walk;
 
 pub use build::Builder;
 pub use content::{ContentBuilder, Extent, Extents, content_parts};
-pub use decode::{decode_content, decode_entry, decode_node};
+pub use decode::{decode_content, decode_entry, decode_leaf_where, decode_node};
 pub use differences::{Difference, Differences};
 pub use encode::encode_entry;
 pub use walk::{Next, Walk, lookup};

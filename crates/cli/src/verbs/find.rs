@@ -35,7 +35,7 @@ impl Find {
         verbs::check_known(&repo, self.source.as_deref())?;
         let fold = repo.fold();
         let (mut found, mut outcome) = (Vec::new(), verbs::of_history(&repo));
-        let mut search = Search::new(&repo, |entry: &Entry| pattern.matches(entry), cores())?;
+        let mut search = Search::new(&repo, |path: &[u8]| pattern.matches(path), cores())?;
         for point in fold.live(self.source.as_deref()) {
             let id = point.point.id;
             search.point(point, |entry| match entry {
@@ -82,8 +82,9 @@ impl Pattern {
         Ok(Pattern { glob: glob.compile_matcher(), whole })
     }
 
-    fn matches(&self, entry: &Entry) -> bool {
-        let bytes = if self.whole { entry.path.as_bytes() } else { entry.path.name().unwrap_or_default() };
+    fn matches(&self, path: &[u8]) -> bool {
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let bytes = if self.whole { path } else { name };
         !bytes.is_empty() && self.glob.is_match_candidate(&Candidate::from_bytes(bytes))
     }
 }

@@ -26,6 +26,41 @@ pub fn decode_node(bytes: &[u8]) -> Result<Node, Malformed> {
     decode_all("tree node", bytes, read_node)
 }
 
+/// The entries of a leaf whose paths are wanted; `None` for an inner node. The rest of the others is passed over: a search
+/// through a million names need not make a million entries. So what is wrong with those others is not noticed, but for
+/// what makes the leaf unreadable.
+///
+/// # Errors
+/// [`Malformed`] for everything that is not such a node, or breaks a limit of the format in what is read.
+pub fn decode_leaf_where(
+    bytes: &[u8],
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Option<Vec<Entry>>, Malformed> {
+    let mut d = Decoder::new(bytes);
+    let wrong = |e: Error| Malformed::new("tree node", e.to_string());
+    let is_leaf = open_array(&mut d, 3).and_then(|_| d.u8()).map_err(wrong)? == 0;
+    if !is_leaf {
+        return Ok(None);
+    }
+    decode_all("tree node", bytes, |d| {
+        let length = open_array(d, 3)?;
+        d.u8()?;
+        let tables = Tables { packs: list(d, |d| d.decode::<PackId>())?, names: list(d, |d| d.bytes())? };
+        let (mut paths, mut found) = (Paths::default(), Vec::new());
+        for _ in 0..open_array(d, 0)? {
+            let fields = open_array(d, 13)?;
+            if wanted(paths.read_bytes(d)?) {
+                let path = TreePath::new(&paths.bytes).map_err(Error::message)?;
+                found.push(read_fields(d, path, fields, &tables)?);
+            } else {
+                skip_rest(d, fields, 2)?;
+            }
+        }
+        skip_rest(d, length, 4)?;
+        Ok(Some(found))
+    })
+}
+
 /// The parts of a content node of `depth`, which together must be `covers` bytes long.
 ///
 /// # Errors
@@ -112,6 +147,11 @@ fn read_child(d: &mut Decoder<'_>, packs: &[PackId], paths: &mut Paths) -> Read<
 fn read_entry(d: &mut Decoder<'_>, tables: &Tables<'_>, paths: &mut Paths) -> Read<Entry> {
     let length = open_array(d, 13)?;
     let path = paths.read(d)?;
+    read_fields(d, path, length, tables)
+}
+
+/// What follows the path of an entry of `length` fields, of which a path takes two.
+fn read_fields(d: &mut Decoder<'_>, path: TreePath, length: u64, tables: &Tables<'_>) -> Read<Entry> {
     let mut meta = Meta::new(read_kind(d)?);
     (meta.mode, meta.uid, meta.gid) = (d.u32()?, d.u32()?, d.u32()?);
     (meta.user, meta.group) = (tables.name(d)?, tables.name(d)?);
@@ -236,7 +276,8 @@ struct Paths {
 }
 
 impl Paths {
-    fn read(&mut self, d: &mut Decoder<'_>) -> Read<TreePath> {
+    /// The next path as it is written, not looked at.
+    fn read_bytes(&mut self, d: &mut Decoder<'_>) -> Read<&[u8]> {
         let shared = usize::try_from(d.u64()?).ok().filter(|&shared| shared <= self.bytes.len());
         self.bytes.truncate(shared.ok_or_else(|| Error::message("a path shares more than there is"))?);
         self.bytes.extend_from_slice(d.bytes()?);
@@ -244,6 +285,11 @@ impl Paths {
         if self.unpacked > FRAME_BYTES_MAX {
             return Err(Error::message("paths are too long together"));
         }
+        Ok(&self.bytes)
+    }
+
+    fn read(&mut self, d: &mut Decoder<'_>) -> Read<TreePath> {
+        self.read_bytes(d)?;
         let path = TreePath::new(&self.bytes).map_err(Error::message)?;
         if self.last.as_ref().is_some_and(|last| *last >= path) {
             return Err(Error::message("paths do not rise"));

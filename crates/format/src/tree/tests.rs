@@ -295,6 +295,28 @@ proptest! {
 }
 
 #[test]
+fn a_search_in_leaves_finds_what_all_their_entries_hold() {
+    let entries = any_entries(3000, 8);
+    let (_, _, memory) = build(&entries);
+    let wanted = |path: &[u8]| path.len() % 7 == 3;
+    let mut found = 0;
+    for (_, bytes, _) in memory.nodes.values() {
+        match (decode_node(bytes).unwrap(), decode_leaf_where(bytes, wanted).unwrap()) {
+            (Node::Leaf(all), Some(some)) => {
+                let expected: Vec<Entry> =
+                    all.into_iter().filter(|entry| wanted(entry.path.as_bytes())).collect();
+                found += some.len();
+                assert_eq!(some, expected);
+            }
+            (Node::Inner { .. }, None) => {}
+            (node, some) => panic!("{node:?} {some:?}"),
+        }
+    }
+    assert_eq!(found, entries.iter().filter(|entry| wanted(entry.path.as_bytes())).count());
+    assert!(found > 100, "{found} is enough to tell");
+}
+
+#[test]
 fn another_chunk_key_cuts_elsewhere() {
     let entries = any_entries(3000, 1);
     let firsts = |key: &[u8; 32]| -> BTreeSet<Vec<u8>> {

@@ -27,6 +27,7 @@ fn decode_any(bytes: &[u8]) {
         let _ = decode_content(bytes, depth, 1 << 20);
     }
     let _ = decode_entry(bytes);
+    let _ = decode_leaf_where(bytes, |path| path.len() % 2 == 0);
 }
 
 proptest! {
