@@ -115,7 +115,7 @@ fn a_limit_keeps_nobody_waiting_who_asked_to_stop() {
     plant(&machine, 3, 60_000_000);
     let child = machine.start(&["backup", "tree", "--limit-upload", "1M"]);
     std::thread::sleep(Duration::from_secs(3));
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let begin = Instant::now();
     let said = tests::seawall::Said::of(&["backup"], child.wait_with_output().unwrap());
     assert_eq!(said.code, 130, "{said}");

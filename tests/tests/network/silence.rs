@@ -52,7 +52,7 @@ impl Watched {
     /// Ends it as Ctrl-C does, and gives its exit code.
     fn interrupt(mut self) -> i32 {
         let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
         let begin = Instant::now();
         let code = self.child.wait().unwrap().code();
         assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
