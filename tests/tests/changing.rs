@@ -19,6 +19,15 @@ fn has_read(process: u32) -> u64 {
     line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
+/// Waits until a process is in the middle of a large file.
+fn wait_until_it_reads(process: u32) {
+    let begin = Instant::now();
+    while has_read(process) < 30 << 20 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it never read as much");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn a_file_that_changes_while_it_is_read_is_read_again() {
     const LENGTH: usize = 96 << 20;
@@ -29,11 +38,7 @@ fn a_file_that_changes_while_it_is_read_is_read_again() {
     fs::write(&path, &content).unwrap();
     let file = fs::File::options().write(true).open(&path).unwrap();
     let child = machine.start(&["backup", "tree", "--json", "--strict"]);
-    let begin = Instant::now();
-    while has_read(child.id()) < 30 << 20 {
-        assert!(begin.elapsed() < Duration::from_secs(60), "it never read as much");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until_it_reads(child.id());
     // What was read already and what is still to come, so that what was read at first never was.
     for at in [0, LENGTH - 1] {
         content[at] ^= 1;
@@ -218,11 +223,7 @@ fn a_file_that_is_read_again_has_the_metadata_of_then() {
     fs::write(&path, odd::noise(1, LENGTH)).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let child = machine.start(&["backup", "tree", "--json"]);
-    let begin = Instant::now();
-    while has_read(child.id()) < 30 << 20 {
-        assert!(begin.elapsed() < Duration::from_secs(60), "it never read as much");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until_it_reads(child.id());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&path, b"a secret").unwrap();
     let said = Said::of(&["backup"], child.wait_with_output().unwrap());
@@ -240,11 +241,7 @@ fn a_file_that_becomes_enormous_is_kept_as_it_was_read_and_listed() {
     let path = machine.at("tree/file");
     fs::write(&path, odd::noise(1, 96 << 20)).unwrap();
     let child = machine.start(&["backup", "tree", "--json"]);
-    let begin = Instant::now();
-    while has_read(child.id()) < 30 << 20 {
-        assert!(begin.elapsed() < Duration::from_secs(60), "it never read as much");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until_it_reads(child.id());
     fs::File::options().write(true).open(&path).unwrap().set_len(200 << 30).unwrap();
     let said = Said::of(&["backup"], child.wait_with_output().unwrap());
     assert_eq!((said.code, paths_of(&said.json()["changed"])), (0, vec!["file"]), "{said}");

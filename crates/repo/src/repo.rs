@@ -114,10 +114,15 @@ impl Repo {
     pub fn open(opening: Opening<'_>) -> Result<Repo, Error> {
         let repo = Repo::open_once(opening.clone())?;
         // Slots are read before the history: whoever renews the keys in between has slots by now that were not seen.
-        match repo.must_have_newest_keys() {
-            Err(Error::OldKeys { .. } | Error::HalfRenewed(_)) => Repo::open_once(opening),
-            _ => Ok(repo),
+        if !matches!(repo.must_have_newest_keys(), Err(Error::OldKeys { .. } | Error::HalfRenewed(_))) {
+            return Ok(repo);
         }
+        // The first look is remembered by now, so what it noticed is not noticed again.
+        let noticed = repo.notices;
+        let mut repo = Repo::open_once(opening)?;
+        repo.notices = noticed.into_iter().chain(repo.notices).collect();
+        repo.notices.dedup();
+        Ok(repo)
     }
 
     fn open_once(opening: Opening<'_>) -> Result<Repo, Error> {

@@ -143,29 +143,12 @@ fn snapshot(machine: &Machine, place: &Path) {
     );
     let after = format!("btrfs subvolume delete {}/.seawall", place.display());
     let snapshot = place.join(".seawall");
-    let told = machine.json(&[
-        "backup",
-        text(&snapshot),
-        "--source",
-        "data",
-        "--before",
-        &before,
-        "--after",
-        &after,
-    ]);
+    let words = ["backup", text(&snapshot), "--source", "data", "--before", &before, "--after", &after];
+    let told = machine.json(&words);
     assert!(!snapshot.exists(), "it was removed again");
     assert_eq!(fs::read(data.join("tree/plain")).unwrap(), b"later\n");
     machine.done(&["restore", told["point"].as_str().unwrap(), "--into", "out"]);
     assert_eq!(Listing::of(&machine.at("out/tree")).differences(&truth), Vec::<String>::new());
-    let again = machine.json(&[
-        "backup",
-        text(&snapshot),
-        "--source",
-        "data",
-        "--before",
-        &before,
-        "--after",
-        &after,
-    ]);
+    let again = machine.json(&words);
     assert!(again["bytes_read"].as_u64().unwrap() < 1 << 20, "unchanged files are known again: {again}");
 }
