@@ -115,7 +115,7 @@ fn a_host_whose_entry_is_lost_is_let_in_again_before_it_adds() {
             fs::remove_file(entry).unwrap();
         }
     }
-    machine.done(&["backup", "tree"]);
+    assert_eq!(machine.run(&["backup", "tree"]).code, 3, "the history shows a fault");
     let other = Machine::with_key_of(&machine);
     let listed = other.run(&["points", "--json"]);
     let points = listed.json()["points"].as_array().unwrap().len();
@@ -241,6 +241,65 @@ fn a_second_name_of_a_lost_file_is_lost_with_it() {
         b"something older",
         "what is there stays until its successor is whole"
     );
+}
+
+/// A disk that is not mounted: whoever does not say where backups go must not get a second repository beneath it.
+#[test]
+fn the_own_repository_that_is_away_is_missed_and_not_begun_anew() {
+    let machine = Machine::new();
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/file"), "content").unwrap();
+    let run =
+        |words: &[&str]| Said::of(words, machine.command(words).env_remove("SEAWALL_REPO").output().unwrap());
+    let first = run(&["backup", "tree"]);
+    assert_eq!(first.code, 0, "{first}");
+    let (own, away) = (machine.at("home/.local/share/seawall/repository"), machine.at("away"));
+    fs::rename(&own, &away).unwrap();
+    for is_empty in [false, true] {
+        if is_empty {
+            fs::create_dir(&own).unwrap();
+        }
+        for words in [&["backup", "tree"][..], &["points"]] {
+            let missed = run(words);
+            missed.assert_failed(6, "not there any more");
+            assert!(missed.err.contains("seawall init"), "{missed}");
+        }
+        assert_eq!(own.exists(), is_empty, "nothing was made");
+    }
+    fs::remove_dir(&own).unwrap();
+    fs::rename(&away, &own).unwrap();
+    assert_eq!(run(&["backup", "tree"]).code, 0);
+    fs::rename(&own, &away).unwrap();
+    let begun = run(&["init"]);
+    assert_eq!((begun.code, run(&["backup", "tree"]).code), (0, 0), "on purpose it is possible: {begun}");
+}
+
+#[test]
+fn a_repository_without_its_first_object_is_damaged_and_not_absent() {
+    let machine = Machine::with_repository();
+    fs::rename(machine.repository().join("format"), machine.at("format")).unwrap();
+    let said = machine.run(&["points"]);
+    said.assert_failed(3, "format");
+    assert!(said.err.contains("put that object back"), "{said}");
+    fs::rename(machine.at("format"), machine.repository().join("format")).unwrap();
+    machine.done(&["points"]);
+}
+
+/// Whoever looks at the exit code alone, as cron does, hears that points are missing.
+#[test]
+fn a_backup_beside_a_lost_history_is_kept_and_does_not_pass_for_well() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/file"), "content").unwrap();
+    machine.done(&["backup", "tree"]);
+    for entry in objects(&machine, "log") {
+        fs::remove_file(entry).unwrap();
+    }
+    let said = machine.run(&["backup", "tree", "--json"]);
+    assert_eq!(said.code, 3, "{said}");
+    let point = said.json()["point"].as_str().unwrap().to_owned();
+    machine.run(&["restore", &point, "--into", "out"]);
+    assert_eq!(fs::read(machine.at("out/file")).unwrap(), b"content");
 }
 
 /// A backup of a folder that holds the repository would keep all backups in each backup.

@@ -113,6 +113,11 @@ impl Context {
         if !embedded || self.is_there(&self.io()?)? {
             return self.open();
         }
+        // Where this host knows of one, its disk is not mounted, and another one would lie on the disk beneath.
+        let place = self.io()?.place();
+        if let Some(repo) = repo::State::known_at(&self.state()?, &place) {
+            return Err(repo::Error::Gone { place, repo: repo.to_string() }.into());
+        }
         match self.make() {
             Ok(made) => {
                 let (place, fingerprint) = (made.repo.io().place(), made.repo.id());

@@ -45,10 +45,17 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
     Some(match error {
         E::Storage(error) => return of_storage(error),
         E::Object { source: format::Error::Newer { .. }, .. } | E::UnknownFact { .. } => NEWER.to_owned(),
+        E::Damaged { object, .. } if *object == repo::layout::genesis().to_string() => {
+            "put that object back from a copy of the repository: nothing can be opened without it, and it never changes"
+                .to_owned()
+        }
         E::Object { .. } | E::Damaged { .. } | E::Malformed(_) => {
             format!("`seawall points{flags}` lists what else could be restored")
         }
         E::NoRepository(_) => format!("`seawall init{flags}` makes one, if this is the right place"),
+        E::Gone { .. } => {
+            format!("is its disk mounted? To begin another one there on purpose: `seawall init{flags}`")
+        }
         E::Occupied(_) => format!("`seawall points{flags}` lists what it holds; --repo names another place"),
         E::WrongKey { .. } => NO_KEY.to_owned(),
         E::NotStored { .. } => {
@@ -87,7 +94,8 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
         E::TooFewRegions(_) => "nothing is lost: run the same command again later".to_owned(),
         E::Catalog { .. } => {
             format!(
-                "it is only a cache: delete the file, then `seawall catalog rebuild{flags}` makes it anew"
+                "make space there if it is full. It is only a cache: delete the file, then `seawall catalog \
+                 rebuild{flags}` makes it anew"
             )
         }
         E::Refused(_) | E::Local { .. } => return None,
@@ -160,7 +168,7 @@ fn of_source(error: &source::Error) -> Option<String> {
         E::Root { .. } => "correct the path, or run as a user who may read it",
         E::Target { .. } => "name a directory that is there or can be made, and that you may write into",
         E::System { why, .. } if is_full(why) => {
-            "make space, then run it again; a restore into an empty directory, or with --existing replace"
+            "make space, then run it again; a restore goes on with --resume"
         }
         E::BehindLink { .. } => "name the path that the link leads to",
         E::HookFailed { .. } => {

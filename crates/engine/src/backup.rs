@@ -205,8 +205,9 @@ fn known_damage(repo: &Repo, source: &str) -> Option<String> {
     let found = |p: &&&repo::PointRecord| p.standing(&region).damaged.is_some_and(|found| found.time > since);
     let damaged = fold.live(None).iter().filter(found).count();
     (damaged > 0).then(|| {
+        let points = if damaged == 1 { "1 point was".to_owned() } else { format!("{damaged} points were") };
         format!(
-            "{damaged} points were found damaged since the last full one, so this point is full: everything was read, and \
+            "{points} found damaged since the last full one, so this point is full: everything was read, and \
              used again only where it could be read back. `seawall verify --level L1` says what is whole now"
         )
     })

@@ -50,6 +50,14 @@ pub enum Error {
     /// Nothing that looks like a repository.
     #[error("there is no repository in {0}")]
     NoRepository(String),
+    /// This host knows which repository was there.
+    #[error("repository {repo} was in {place}, and it is not there any more")]
+    Gone {
+        /// The place.
+        place: String,
+        /// The fingerprint of the repository.
+        repo: String,
+    },
     /// Something is there already.
     #[error("{0} already holds a repository or other files")]
     Occupied(String),
@@ -123,7 +131,7 @@ pub enum Error {
         asked: String,
     },
     /// No point of that name, in a history of which some is lost.
-    #[error("no point {asked}, but the history shows {faults} faults, and the point may be lost with them")]
+    #[error("no point {asked}, but the history shows faults ({faults}), and the point may be lost with them")]
     LostPoint {
         /// What was asked for, as a person would say it.
         asked: String,
@@ -232,7 +240,7 @@ impl Remedied for Error {
             Error::HalfRenewed(_) => Remedy::Refresh,
             Error::NoPoint { .. } | Error::Ambiguous { .. } | Error::UnknownFact { .. } => Remedy::Correct,
             Error::Raced(_) => Remedy::Refresh,
-            Error::TooFewRegions(_) => Remedy::Retry,
+            Error::TooFewRegions(_) | Error::Gone { .. } => Remedy::Retry,
             Error::GivenUp | Error::Local { .. } | Error::Catalog { .. } => Remedy::Stop,
         }
     }

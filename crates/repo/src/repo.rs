@@ -128,7 +128,7 @@ impl Repo {
     fn open_once(opening: Opening<'_>) -> Result<Repo, Error> {
         let Opening { world, io, state, secret, trust, host } = opening;
         let place = io.place();
-        let genesis = read_genesis(&io)?;
+        let genesis = read_genesis(&io).map_err(|error| gone(error, state, &io))?;
         let trusted = trust.or_else(|| State::known_at(state, &place));
         if let Some(expected) = trusted.filter(|expected| *expected != genesis.id) {
             return Err(Error::not_trusted(place, expected, genesis.id));
@@ -624,6 +624,17 @@ fn check_vacant(io: &Io) -> Result<(), Error> {
     }
 }
 
+/// What the absence of a repository means where there was one: it is away, or its genesis object is lost.
+fn gone(error: Error, state: &Path, io: &Io) -> Error {
+    let place = io.place();
+    match State::known_at(state, &place) {
+        Some(repo) if matches!(error, Error::NoRepository(_)) => {
+            Error::Gone { place, repo: repo.to_string() }
+        }
+        _ => error,
+    }
+}
+
 pub(crate) fn read_genesis(io: &Io) -> Result<Genesis, Error> {
     let bytes = match io.get_small(&layout::genesis(), SMALL_OBJECT_BYTES_MAX as u64) {
         Ok(bytes) => bytes,
@@ -633,7 +644,15 @@ pub(crate) fn read_genesis(io: &Io) -> Result<Genesis, Error> {
                 _ => io.place(),
             }));
         }
-        Err(Error::Storage(error)) if error.is_not_found() => return Err(Error::NoRepository(io.place())),
+        Err(Error::Storage(error)) if error.is_not_found() => {
+            let lost = !io.list(&layout::slots())?.is_empty();
+            let why = "it is not there, though keys of a repository are";
+            return Err(if lost {
+                io.damaged(&layout::genesis(), why)
+            } else {
+                Error::NoRepository(io.place())
+            });
+        }
         Err(error) => return Err(error),
     };
     Genesis::decode(&bytes).map_err(Error::object(layout::genesis(), io.place()))

@@ -64,6 +64,11 @@ fn errors_of_the_repository() {
         (E::Malformed(malformed()), Some("`seawall points --repo r`")),
         (E::Refused(format::tree::Refused::Endless), None),
         (E::NoRepository(place.clone()), Some("`seawall init --repo r`")),
+        (E::Gone { place: place.clone(), repo: text("aa") }, Some("`seawall init --repo r`")),
+        (
+            E::Damaged { object: text("format"), place: place.clone(), why: text("gone") },
+            Some("put that object back"),
+        ),
         (E::Occupied(place.clone()), Some("--repo names another place")),
         (E::WrongKey { secret: "key file", slots: 1, place: place.clone() }, Some("--key-file")),
         (E::NotTrusted { place, expected: text("aa"), found: text("bb") }, Some("--trust bb")),
@@ -207,6 +212,7 @@ fn exit_codes_follow_from_what_helps() {
         |obstacle| Error::Storage(storage::Error::Obstructed { act: act(), obstacle, detail: text("x") });
     let rows = [
         (Error::Repo(E::NoRepository(text("p"))), 4),
+        (Error::Repo(E::Gone { place: text("p"), repo: text("aa") }), 6),
         (Error::Repo(E::Malformed(malformed())), 3),
         (Error::Repo(E::Raced(text("x"))), 5),
         (Error::Repo(E::HalfRenewed(text("x"))), 5),
