@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use format::compress::Effort;
 use format::cutter::{Cutter, Sizes as CutSizes};
 use format::fact::{Point, PointKind, Sizes};
 use format::id::PointId;
@@ -64,8 +65,8 @@ pub struct Request {
     pub hooks: Hooks,
     /// Labels.
     pub tags: Vec<(String, String)>,
-    /// zstd level.
-    pub level: i32,
+    /// How hard content is compressed.
+    pub effort: Effort,
     /// Program and version, for the record.
     pub program: String,
     /// Threads that work; at least one.
@@ -161,7 +162,7 @@ fn make(
     let kind = if damaged.is_some() { PointKind::Full } else { kind };
     let basis = basis.filter(|_| kind != PointKind::Full);
     let reuse = if kind == PointKind::Full { Reuse::Verified } else { Reuse::Trusted };
-    let style = Style { level: request.level, reuse };
+    let style = Style { effort: request.effort, reuse };
     let roots: BTreeSet<PointId> = basis.into_iter().filter(|_| repo.can_read()).collect();
     let rooted = !roots.is_empty();
     let writer = Writer::open(repo, roots, style)?;

@@ -192,7 +192,25 @@ fn whole(file: &mut File, point: PointId) -> Option<u64> {
 /// there next time, and nothing else.
 pub(crate) struct Recorder {
     part: PathBuf,
-    output: Option<(BufWriter<File>, blake3::Hasher)>,
+    output: Option<BufWriter<Hashed>>,
+}
+
+/// A file and the hash of what was written to it; what comes in long pieces is hashed fast.
+struct Hashed {
+    file: File,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl Recorder {
@@ -227,9 +245,11 @@ impl Recorder {
 
     /// Puts the record in its place, under each of these names.
     pub(crate) fn finish(mut self, paths: &[PathBuf]) {
-        let Some((mut output, hasher)) = self.output.take() else { return };
-        let done = output.write_all(hasher.finalize().as_bytes()).is_ok() && output.flush().is_ok();
-        drop(output);
+        let Some(output) = self.output.take() else { return };
+        let done = output.into_inner().is_ok_and(|mut hashed| {
+            let hash = hashed.hasher.finalize();
+            hashed.file.write_all(hash.as_bytes()).is_ok()
+        });
         let mut kept = false;
         for path in paths.iter().filter(|_| done) {
             let copy = path.with_extension(format!("link{}", std::process::id()));
@@ -240,12 +260,8 @@ impl Recorder {
     }
 
     fn write(&mut self, parts: &[&[u8]]) {
-        let Some((output, hasher)) = &mut self.output else { return };
-        let wrote = parts.iter().try_for_each(|part| {
-            hasher.update(part);
-            output.write_all(part)
-        });
-        if wrote.is_err() {
+        let Some(output) = &mut self.output else { return };
+        if parts.iter().any(|part| output.write_all(part).is_err()) {
             self.output = None;
             let _ = std::fs::remove_file(&self.part);
         }
@@ -261,12 +277,12 @@ impl Drop for Recorder {
     }
 }
 
-fn create(part: &Path) -> Option<(BufWriter<File>, blake3::Hasher)> {
+fn create(part: &Path) -> Option<BufWriter<Hashed>> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(part.parent()?).ok()?;
     let file =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part).ok()?;
-    Some((BufWriter::with_capacity(1 << 18, file), blake3::Hasher::new()))
+    Some(BufWriter::with_capacity(1 << 18, Hashed { file, hasher: blake3::Hasher::new() }))
 }
 
 /// Where the records of a source are: of its newest point, and of its newest full one.

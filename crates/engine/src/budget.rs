@@ -24,6 +24,11 @@ pub(crate) const BATCH_BYTES: u64 = 2 << 20;
 /// Entries without content of their own that are handed on together.
 pub(crate) const READY_ENTRIES: usize = 256;
 
+/// Names that the walk hands on together, and how many such batches it may be ahead: enough that neither side waits for
+/// the other, few enough that a file is read soon after it was looked at.
+pub(crate) const AHEAD_NAMES: usize = 64;
+pub(crate) const AHEAD_BATCHES: usize = 8;
+
 /// What an entry in flight is counted as, in bytes: path, metadata, references.
 pub(crate) const ENTRY_BYTES: usize = 512;
 

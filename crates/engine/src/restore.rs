@@ -18,7 +18,9 @@ use format::meta::{Kind, Meta};
 use format::path::TreePath;
 use format::tree::{Entry, Walk};
 use repo::{PointRecord, Reader, Repo};
-use source::directory::{Excludes, Existing, FLAGS, Images, Item, Ownership, Selection, Target, scan};
+use source::directory::{
+    Excludes, Existing, FLAGS, Images, Item, Ownership, Selection, Shortfall, Target, scan,
+};
 use world::{Remedied, Remedy, Step};
 
 use include::Chosen;
@@ -80,6 +82,20 @@ pub struct Report {
     pub shortfalls: Vec<Problem>,
     /// How long it took.
     pub time: Duration,
+}
+
+impl Report {
+    /// Notes that a file is finished, or why it is not.
+    fn note_file(&mut self, path: &TreePath, meta: &Meta, finished: Result<Vec<Shortfall>, source::Error>) {
+        match finished {
+            Ok(shortfalls) => {
+                self.shortfalls.extend(shortfalls.into_iter().map(|what| Problem::new(path, what)));
+                self.files += 1;
+                self.bytes = self.bytes.saturating_add(meta.size);
+            }
+            Err(error) => self.problems.push(Problem::new(path, error)),
+        }
+    }
 }
 
 fn nothing_matches(request: &Request) -> Error {

@@ -3,6 +3,8 @@
 //! Contexts are kept and used again, one pair per worker. Output is bounded by the raw length that the directory
 //! states, so a hostile frame cannot grow.
 
+use zstd::zstd_safe::{CParameter, Strategy};
+
 use crate::cbor::Malformed;
 use crate::limit::FRAME_BYTES_MAX;
 
@@ -34,29 +36,139 @@ impl Codec {
     }
 }
 
+/// How hard frames are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// About what zstd's level 3 gives, in less time: of two methods the one that pays for what is being compressed.
+    Standard,
+    /// A zstd level (negative: faster and larger).
+    Level(i32),
+}
+
+/// After so many frames all methods are tried on one.
+const TRIAL_EVERY: u32 = 32;
+
+/// Shorter frames are no trial: there are few of them, and they say little.
+const TRIAL_BYTES_MIN: usize = 128 << 10;
+
+/// The thorough method must save at least this share of what the quick one gives: one in that many.
+const THOROUGH_SAVES: u64 = 40;
+
+/// What the thorough method does: two hash tables that fit into a second-level cache of 512 KiB together.
+const THOROUGH: [CParameter; 5] = [
+    CParameter::CompressionLevel(3),
+    CParameter::Strategy(Strategy::ZSTD_dfast),
+    CParameter::HashLog(16),
+    CParameter::ChainLog(15),
+    CParameter::MinMatch(5),
+];
+
+/// What the quick method does: one large hash table.
+const QUICK: [CParameter; 4] = [
+    CParameter::CompressionLevel(3),
+    CParameter::Strategy(Strategy::ZSTD_fast),
+    CParameter::HashLog(17),
+    CParameter::MinMatch(6),
+];
+
 /// Compresses frames, one after another.
 pub struct Compressor {
+    /// One method, or the quick and the thorough one.
+    methods: Vec<Method>,
+    /// Which of them is used.
+    chosen: usize,
+    frames: u32,
+    /// Whether what looks like chance did not become smaller when it was tried last.
+    believes_looks: bool,
+}
+
+struct Method {
     context: zstd::bulk::Compressor<'static>,
     buffer: Vec<u8>,
 }
 
+impl Method {
+    fn new(parameters: &[CParameter]) -> Method {
+        let mut context = zstd::bulk::Compressor::new(0).expect("zstd makes a context while there is memory");
+        for parameter in parameters {
+            context.set_parameter(*parameter).expect("zstd knows these parameters and their bounds");
+        }
+        Method { context, buffer: Vec::with_capacity(zstd::zstd_safe::compress_bound(FRAME_BYTES_MAX)) }
+    }
+
+    /// The length of the compressed form, which is in the buffer; `None` if it does not pay.
+    fn run(&mut self, raw: &[u8]) -> Option<usize> {
+        self.buffer.clear();
+        self.buffer.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        let written = self.context.compress_to_buffer(raw, &mut self.buffer).ok()?;
+        // It must save a sixteenth, as it costs time at each restore.
+        (written <= raw.len().saturating_sub(raw.len() / 16)).then_some(written)
+    }
+}
+
 impl Compressor {
-    /// A compressor at a zstd level (negative: faster and larger).
-    pub fn new(level: i32) -> Compressor {
-        let context = zstd::bulk::Compressor::new(level).expect("zstd makes a context while there is memory");
-        Compressor { context, buffer: Vec::with_capacity(zstd::zstd_safe::compress_bound(FRAME_BYTES_MAX)) }
+    /// A compressor that works this hard.
+    pub fn new(effort: Effort) -> Compressor {
+        let methods = match effort {
+            Effort::Standard => vec![Method::new(&QUICK), Method::new(&THOROUGH)],
+            Effort::Level(level) => vec![Method::new(&[CParameter::CompressionLevel(level)])],
+        };
+        Compressor { methods, chosen: 0, frames: 0, believes_looks: true }
     }
 
     /// The smaller form of `raw`; zstd must save at least a sixteenth to count, as it costs time at each restore.
     pub fn compress<'a>(&'a mut self, raw: &'a [u8]) -> (Codec, &'a [u8]) {
-        self.buffer.clear();
-        self.buffer.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-        let written = self.context.compress_to_buffer(raw, &mut self.buffer);
-        match written {
-            Ok(length) if length <= raw.len().saturating_sub(raw.len() / 16) => (Codec::Zstd, &self.buffer),
-            _ => (Codec::Raw, raw),
+        let is_trial = raw.len() >= TRIAL_BYTES_MIN && self.frames.is_multiple_of(TRIAL_EVERY);
+        self.frames = self.frames.wrapping_add(u32::from(raw.len() >= TRIAL_BYTES_MIN));
+        if is_trial {
+            self.try_all(raw);
+        } else if self.believes_looks && looks_like_chance(raw) {
+            return (Codec::Raw, raw);
+        }
+        let method = self.methods.get_mut(self.chosen).expect("one of the methods was chosen");
+        match method.run(raw) {
+            Some(_) => (Codec::Zstd, &method.buffer),
+            None => (Codec::Raw, raw),
         }
     }
+
+    /// Chooses the method for the next frames, and learns whether looks can be believed.
+    fn try_all(&mut self, raw: &[u8]) {
+        let length = |method: &mut Method| method.run(raw).unwrap_or(raw.len()) as u64;
+        let lengths: Vec<u64> = self.methods.iter_mut().map(length).collect();
+        if let [quick, thorough] = lengths.as_slice() {
+            self.chosen = usize::from(thorough.saturating_add(quick / THOROUGH_SAVES) <= *quick);
+        }
+        if looks_like_chance(raw) {
+            self.believes_looks = lengths.iter().all(|length| *length == raw.len() as u64);
+        }
+    }
+}
+
+/// Samples of this many bytes are looked at, in so many places of a frame.
+const SAMPLE_BYTES: usize = 4 << 10;
+const SAMPLES: usize = 16;
+
+/// Whether everywhere in it two bytes are alike hardly more often than two bytes of chance (Rényi entropy of at least 7.8
+/// bits a byte), as in what is encrypted or was compressed before. Short ones are not judged.
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a table of 256 counts by byte; sums of squares of counts that add up to 4096"
+)]
+fn looks_like_chance(raw: &[u8]) -> bool {
+    let step = raw.len() / SAMPLES;
+    if step < SAMPLE_BYTES {
+        return false;
+    }
+    raw.chunks(step).filter_map(|part| part.get(..SAMPLE_BYTES)).all(|sample| {
+        let mut counts = [0u32; 256];
+        sample.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+        let alike: u64 =
+            counts.iter().map(|count| u64::from(*count) * u64::from(count.saturating_sub(1))).sum();
+        // Of chance: n (n - 1) / 256. A seventh more is 7.8 bits.
+        alike * 256 * 7 <= (SAMPLE_BYTES * (SAMPLE_BYTES - 1)) as u64 * 8
+    })
 }
 
 /// Gives frames back, one after another.
@@ -73,28 +185,29 @@ impl Default for Decompressor {
 }
 
 impl Decompressor {
-    /// Puts the raw form of `stored` into `raw`, which is emptied first.
-    pub fn decompress(
+    /// The raw form of `stored`: itself, or what `raw` holds then, which is emptied first.
+    pub fn decompress<'b>(
         &mut self,
         codec: Codec,
-        stored: &[u8],
+        stored: &'b [u8],
         raw_length: usize,
-        raw: &mut Vec<u8>,
-    ) -> Result<(), Malformed> {
-        raw.clear();
-        match codec {
-            Codec::Raw => raw.extend_from_slice(stored),
+        raw: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], Malformed> {
+        let back = match codec {
+            Codec::Raw => stored,
             Codec::Zstd => {
+                raw.clear();
                 raw.reserve_exact(raw_length.min(FRAME_BYTES_MAX));
                 self.context
                     .decompress_to_buffer(stored, raw)
                     .map_err(|e| Malformed::new("a frame", format!("zstd refuses it: {e}")))?;
+                raw
             }
-        }
-        if raw.len() != raw_length {
+        };
+        if back.len() != raw_length {
             return Err(Malformed::new("a frame", "its raw length is not what its directory states"));
         }
-        Ok(())
+        Ok(back)
     }
 }
 
@@ -107,12 +220,12 @@ mod tests {
         #[test]
         fn frames_come_back(raw in prop::collection::vec(any::<u8>(), 1..3000), times in 1usize..20, level in -5i32..6) {
             let raw = raw.repeat(times);
-            let mut compressor = Compressor::new(level);
+            let mut compressor = Compressor::new(Effort::Level(level));
             let (codec, stored) = compressor.compress(&raw);
             prop_assert!(stored.len() <= raw.len());
             let mut back = vec![1, 2, 3];
-            Decompressor::default().decompress(codec, stored, raw.len(), &mut back).unwrap();
-            prop_assert_eq!(back, raw);
+            let back = Decompressor::default().decompress(codec, stored, raw.len(), &mut back).unwrap();
+            prop_assert_eq!(back, &raw[..]);
         }
 
         #[test]
@@ -121,6 +234,59 @@ mod tests {
             let _ = Decompressor::default().decompress(Codec::Zstd, &stored, raw_length, &mut raw);
             prop_assert!(raw.len() <= raw.capacity() && raw.capacity() <= FRAME_BYTES_MAX);
         }
+    }
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut noise = vec![0; length];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        noise
+    }
+
+    #[test]
+    fn what_looks_like_chance_is_kept_as_it_is() {
+        let noise = noise(1 << 20);
+        assert!(looks_like_chance(&noise));
+        let text: Vec<u8> = noise.iter().map(|byte| b' ' + byte % 64).collect();
+        assert!(!looks_like_chance(&text));
+        // One place that could become smaller is enough.
+        let mixed = [&noise[..800 << 10], &text[800 << 10..]].concat();
+        assert!(!looks_like_chance(&mixed) && !looks_like_chance(&noise[..32 << 10]));
+        let mut compressor = Compressor::new(Effort::Standard);
+        for _ in 0..2 * TRIAL_EVERY {
+            assert_eq!(compressor.compress(&noise).0, Codec::Raw);
+            assert_eq!(compressor.compress(&text).0, Codec::Zstd);
+        }
+    }
+
+    #[test]
+    fn looks_that_deceived_are_not_believed_for_a_while() {
+        let twice = noise(1 << 19).repeat(2);
+        assert!(looks_like_chance(&twice));
+        let mut compressor = Compressor::new(Effort::Standard);
+        for _ in 0..TRIAL_EVERY {
+            let (codec, stored) = compressor.compress(&twice);
+            assert!(codec == Codec::Zstd && stored.len() < 600 << 10, "{codec:?} {}", stored.len());
+        }
+    }
+
+    #[test]
+    fn the_thorough_method_is_used_where_it_pays() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        let sources = files.iter().filter(|file| file.is_file()).map(|file| std::fs::read(file).unwrap());
+        let text = &sources.collect::<Vec<_>>().concat();
+        assert!(text.len() > TRIAL_BYTES_MIN);
+        let mut compressor = Compressor::new(Effort::Standard);
+        let (_, stored) = compressor.compress(text);
+        let standard = stored.len();
+        let lengths: Vec<usize> =
+            compressor.methods.iter_mut().map(|method| method.run(text).unwrap()).collect();
+        assert!(lengths[1] + lengths[0] / 40 <= lengths[0], "source code is such a text: {lengths:?}");
+        assert_eq!((compressor.chosen, standard), (1, lengths[1]));
+        compressor.frames = 0;
+        assert_eq!(compressor.compress(&noise(1 << 19).repeat(2)).0, Codec::Zstd);
+        assert_eq!(compressor.chosen, 0, "there the quick one is as good");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What a point keeps of a file beside its content. Inode, ctime and atime are not here: they mean something only on
 //! the machine that was read and live in its local caches.
 
+use std::sync::Arc;
+
 /// A file's time: seconds since 1970 UTC (negative before) and nanoseconds under a second, as Linux keeps it; reaches
 /// further than 64-bit nanoseconds would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -42,10 +44,10 @@ pub struct Meta {
     pub uid: u32,
     /// Group by number.
     pub gid: u32,
-    /// Owner by name, where the machine knew one.
-    pub user: Option<Box<[u8]>>,
+    /// Owner by name, where the machine knew one; many entries share it.
+    pub user: Option<Arc<[u8]>>,
     /// Group by name, where the machine knew one.
-    pub group: Option<Box<[u8]>>,
+    pub group: Option<Arc<[u8]>>,
     /// Time of last change of content.
     pub mtime: FileTime,
     /// Length of a regular file's content in bytes; 0 for everything else.

@@ -14,7 +14,7 @@ pub use tail::{TAIL_BYTES, Tail};
 use rand_core::CryptoRng;
 
 use crate::cbor::Malformed;
-use crate::compress::{Codec, Compressor, Decompressor};
+use crate::compress::{Codec, Compressor, Decompressor, Effort};
 use crate::error::Error;
 use crate::genesis::SUITE;
 use crate::id::{ChunkId, DomainId, Hash, PackId, RepoId};
@@ -104,10 +104,10 @@ pub struct Workbench {
 pub type NonceChance = Box<dyn FnMut() -> [u8; 8] + Send>;
 
 impl Workbench {
-    /// A workbench that compresses at this zstd level.
-    pub fn new(level: i32, chance: NonceChance) -> Workbench {
+    /// A workbench that compresses this hard.
+    pub fn new(effort: Effort, chance: NonceChance) -> Workbench {
         Workbench {
-            compressor: Compressor::new(level),
+            compressor: Compressor::new(effort),
             decompressor: Decompressor::default(),
             opened: Vec::new(),
             raw: Vec::new(),
@@ -126,10 +126,8 @@ pub struct FinishedPack {
     pub object: Sealed,
     /// BLAKE3 of the object.
     pub hash: Hash,
-    /// How many chunks it holds.
-    pub chunks: u64,
-    /// Raw bytes in its frames.
-    pub raw_bytes: u64,
+    /// The chunks that it holds.
+    pub chunks: Vec<Reference>,
 }
 
 /// A pack while it is filled.
@@ -150,7 +148,7 @@ pub struct PackBuilder {
 pub struct Limits {
     /// Raw bytes of a frame: at most [`FRAME_BYTES_MAX`].
     pub frame_bytes: usize,
-    /// Bytes of the object: it is full when the next frame might bring it over.
+    /// Bytes of the object that are aimed at: a size class, and it may become somewhat longer.
     pub pack_bytes: usize,
 }
 
@@ -223,12 +221,19 @@ impl PackBuilder {
         Ok(reference)
     }
 
-    /// Whether one more full frame might not fit any more.
-    pub fn is_full(&self) -> bool {
-        let worst = self.open.raw.len().saturating_add(SEAL_OVERHEAD);
-        let size = self.bytes.len().saturating_add(worst).saturating_add(self.directory.bytes_estimate());
-        size.saturating_add(TAIL_BYTES) >= self.limits.pack_bytes
-            || self.directory.frames() >= PACK_FRAMES_MAX.saturating_sub(1)
+    /// Whether a chunk of this length still belongs in here. What packs are padded to are size classes, and the length that
+    /// is aimed at is one; how long the open frame will be is guessed from those before it, a quarter more.
+    pub fn has_room_for(&self, length: usize) -> bool {
+        let raw = self.open.raw.len().saturating_add(length) as u64;
+        let sealed = (self.bytes.len() as u64).saturating_mul(raw);
+        let guess =
+            sealed.checked_div(self.directory.raw_bytes()).map_or(raw, |guess| guess.saturating_mul(5) / 4);
+        let chunks = self.open.chunks.len().saturating_add(1);
+        let directory = self.directory.bytes_estimate(chunks).next_multiple_of(DIRECTORY_GRAIN);
+        let others =
+            [self.bytes.len(), directory, 3 * SEAL_OVERHEAD, TAIL_BYTES].iter().sum::<usize>() as u64;
+        others.saturating_add(guess.min(raw)) <= self.limits.pack_bytes as u64
+            && self.directory.frames() < PACK_FRAMES_MAX.saturating_sub(1)
     }
 
     /// Whether it holds nothing yet.
@@ -252,10 +257,10 @@ impl PackBuilder {
         let start = self.bytes.len();
         self.data_key.seal(&mut self.bytes, ordinal, (bench.chance)(), &aad, stored);
         let sealed = self.bytes.get(start..).unwrap_or_default();
-        bench.opened.clear();
-        self.data_key.open(FRAME, &mut bench.opened, ordinal, &aad, sealed)?;
-        bench.decompressor.decompress(codec, &bench.opened, self.open.raw.len(), &mut bench.raw)?;
-        if bench.raw != self.open.raw {
+        self.data_key.open_again(FRAME, &mut bench.opened, ordinal, &aad, sealed)?;
+        let back =
+            bench.decompressor.decompress(codec, &bench.opened, self.open.raw.len(), &mut bench.raw)?;
+        if back != self.open.raw {
             return Err(Malformed::new(
                 FRAME,
                 "it did not come back as it was sealed: check this machine's memory",
@@ -272,7 +277,7 @@ impl PackBuilder {
     /// Closes the pack: padding, directory, tail.
     pub fn finish(mut self, bench: &mut Workbench) -> Result<FinishedPack, Error> {
         self.close_frame(bench)?;
-        let (chunks, raw_bytes) = (self.directory.chunks(), self.directory.raw_bytes());
+        let chunks = self.directory.references(self.place.pack);
         let directory = self.directory.encode(DIRECTORY_GRAIN);
         let sealed_length = directory.len().saturating_add(SEAL_OVERHEAD);
         let length = self.bytes.len().saturating_add(sealed_length).saturating_add(TAIL_BYTES);
@@ -298,7 +303,7 @@ impl PackBuilder {
         tail.encode(&mut self.bytes);
         let hash = Hash::of(&self.bytes);
         let (id, kind) = (self.place.pack, self.place.kind);
-        Ok(FinishedPack { id, kind, object: Sealed::new(self.bytes), hash, chunks, raw_bytes })
+        Ok(FinishedPack { id, kind, object: Sealed::new(self.bytes), hash, chunks })
     }
 }
 
@@ -329,23 +334,20 @@ impl FrameOpener {
         Ok(FrameOpener { place, key })
     }
 
-    /// Puts the raw bytes of `frame`, whose sealed bytes these are, into `raw`.
-    pub fn open(
+    /// The raw bytes of `frame`, whose sealed bytes these are; they lie in one of the buffers.
+    pub fn open<'b>(
         &self,
         frame: &Frame,
         sealed: &[u8],
         decompressor: &mut Decompressor,
-        scratch: &mut Vec<u8>,
-        raw: &mut Vec<u8>,
-    ) -> Result<(), Error> {
+        (opened, raw): (&'b mut Vec<u8>, &'b mut Vec<u8>),
+    ) -> Result<&'b [u8], Error> {
         if sealed.len() as u64 != u64::from(frame.stored_length) {
             return Err(Malformed::new(FRAME, "it is not as long as its directory says").into());
         }
         let aad = self.place.aad(frame.ordinal, frame.codec, frame.raw_length);
-        scratch.clear();
-        self.key.open(FRAME, scratch, frame.ordinal, &aad, sealed)?;
-        decompressor.decompress(frame.codec, scratch, frame.raw_length as usize, raw)?;
-        Ok(())
+        self.key.open_again(FRAME, opened, frame.ordinal, &aad, sealed)?;
+        Ok(decompressor.decompress(frame.codec, opened, frame.raw_length as usize, raw)?)
     }
 }
 

@@ -81,18 +81,40 @@ impl SealKey {
         aad: &[u8],
         sealed: &[u8],
     ) -> Result<(), Error> {
+        let start = out.len();
+        out.resize(start.saturating_add(sealed.len().saturating_sub(SEAL_OVERHEAD)), 0);
+        let plain = out.get_mut(start..).unwrap_or_default();
+        self.open_over(plain, what, ordinal, aad, sealed).inspect_err(|_| out.truncate(start))
+    }
+
+    /// Puts the plain form of `sealed` in the place of what `out` holds; nothing is in it if it does not open. A buffer
+    /// that is used again and again is not cleared in between.
+    pub(crate) fn open_again(
+        &self,
+        what: &'static str,
+        out: &mut Vec<u8>,
+        ordinal: u32,
+        aad: &[u8],
+        sealed: &[u8],
+    ) -> Result<(), Error> {
+        out.resize(sealed.len().saturating_sub(SEAL_OVERHEAD), 0);
+        self.open_over(out, what, ordinal, aad, sealed).inspect_err(|_| out.clear())
+    }
+
+    fn open_over(
+        &self,
+        plain: &mut [u8],
+        what: &'static str,
+        ordinal: u32,
+        aad: &[u8],
+        sealed: &[u8],
+    ) -> Result<(), Error> {
         let short = || Malformed::new(what, "shorter than a seal");
         let (random, rest) = sealed.split_first_chunk::<RANDOM_BYTES>().ok_or_else(short)?;
         let (body, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or_else(short)?;
-        let start = out.len();
-        out.resize(start.saturating_add(body.len()), 0);
-        let plain = out.get_mut(start..).expect("the buffer was just made longer");
         let opened =
             self.aead.open_separate_gather(nonce(ordinal, *random), Aad::from(aad), body, tag, plain);
-        opened.map_err(|_| {
-            out.truncate(start);
-            Error::Altered(what)
-        })
+        opened.map_err(|_| Error::Altered(what))
     }
 }
 

@@ -7,6 +7,7 @@ mod admin;
 mod catalog;
 mod error;
 mod fold;
+mod fresh;
 mod index;
 mod io;
 pub mod layout;

@@ -60,14 +60,14 @@ impl OpenPack {
         widen(frame.range(), self.size)
     }
 
-    /// Opens `frame` from bytes that start at `start` in the object.
-    pub fn open(
+    /// Opens `frame` from bytes that start at `start` in the object. The raw bytes stay in `scratch` until its next use.
+    pub fn open<'s>(
         &self,
         frame: &Frame,
         start: u64,
         bytes: &[u8],
-        scratch: &mut Scratch,
-    ) -> Result<Vec<u8>, format::Error> {
+        scratch: &'s mut Scratch,
+    ) -> Result<&'s [u8], format::Error> {
         let range = frame.range();
         let from = usize::try_from(range.start.saturating_sub(start)).unwrap_or(usize::MAX);
         let to = usize::try_from(range.end.saturating_sub(start)).unwrap_or(usize::MAX);
@@ -75,9 +75,8 @@ impl OpenPack {
             bytes.get(from..to).ok_or_else(|| Malformed::new("a frame", "it lies outside what was read"))?;
         let opener =
             self.openers.get(frame.origin).ok_or_else(|| Malformed::new("a frame", "it has no origin"))?;
-        let mut raw = Vec::new();
-        opener.open(frame, sealed, &mut scratch.decompressor, &mut scratch.opened, &mut raw)?;
-        Ok(raw)
+        let Scratch { decompressor, opened, raw } = scratch;
+        opener.open(frame, sealed, decompressor, (opened, raw))
     }
 }
 
@@ -86,6 +85,7 @@ impl OpenPack {
 pub struct Scratch {
     decompressor: Decompressor,
     opened: Vec<u8>,
+    raw: Vec<u8>,
 }
 
 /// Widens a range to the grid within an object of `size` bytes.
@@ -264,8 +264,9 @@ impl<'r> Reader<'r> {
         let (io, range) = (&self.repo.io, pack.range(&found));
         let bytes = io.get_range(&pack.key, range.clone()).map_err(|e| io.missing(e, &pack.key))?;
         self.fetched.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let opened = pack.open(&found, range.start, &bytes, &mut lock(&self.scratch));
-        let bytes = Arc::new(opened.map_err(Error::object(&pack.key, io.place()))?);
+        let mut scratch = lock(&self.scratch);
+        let opened = pack.open(&found, range.start, &bytes, &mut scratch);
+        let bytes = Arc::new(opened.map_err(Error::object(&pack.key, io.place()))?.to_vec());
         Ok(Raw { bytes, generation: pack.generation(&found)? })
     }
 

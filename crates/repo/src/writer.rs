@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use format::compress::Effort;
 use format::entry::Brought;
 use format::fact::{Fact, Point, Substitute};
 use format::id::{ChunkId, Hash, PackId, PointId, RunId, SessionId, WriterId};
@@ -23,6 +24,7 @@ use format::tree::Nodes;
 
 use crate::error::Error;
 use crate::fold::Fold;
+use crate::fresh::Fresh;
 use crate::index::{Index, OWN};
 use crate::io::Uploads;
 use crate::layout;
@@ -33,9 +35,6 @@ use crate::session::Session;
 /// An entry brings what is stored so far after this many bytes, or this much time.
 const FLUSH_BYTES: u64 = 512 << 20;
 const FLUSH_TIME: Duration = Duration::from_secs(120);
-
-/// Shards of the table of new chunks; more than there are cores.
-const SHARDS: usize = 64;
 
 /// What to do with a chunk that is already in the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +48,14 @@ pub enum Reuse {
 /// How a writer works.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
-    /// zstd level.
-    pub level: i32,
+    /// How hard frames are compressed.
+    pub effort: Effort,
     /// What to do with known chunks.
     pub reuse: Reuse,
 }
+
+/// Packs that were seen in the region, and the chunks in them.
+type Stored = Vec<(Brought, Vec<Reference>)>;
 
 /// A session that adds.
 pub struct Writer<'r> {
@@ -66,9 +68,9 @@ pub struct Writer<'r> {
     index: Index,
     packs: Arc<Fold>,
     sizes: HashMap<PackId, u64>,
-    table: Vec<Mutex<HashMap<ChunkId, Reference>>>,
+    fresh: Fresh,
     uploads: Uploads,
-    stored: Arc<Mutex<Vec<Brought>>>,
+    stored: Arc<Mutex<Stored>>,
     settled: Mutex<Vec<Brought>>,
     unbrought_bytes: Arc<AtomicU64>,
     flushed: Mutex<Duration>,
@@ -106,7 +108,7 @@ impl<'r> Writer<'r> {
             index,
             packs: fold,
             sizes,
-            table: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            fresh: Fresh::default(),
             uploads: repo.io.uploads(&repo.world),
             stored: Arc::default(),
             settled: Mutex::default(),
@@ -162,13 +164,13 @@ impl<'r> Writer<'r> {
 
     fn bench(&self) -> Workbench {
         let world = self.repo.world.clone();
-        Workbench::new(self.style.level, Box::new(move || world.chance().bytes()))
+        Workbench::new(self.style.effort, Box::new(move || world.chance().bytes()))
     }
 
     /// Where a chunk is, if it is new in this session or known to the index and may be referred to.
     pub fn find(&self, chunk: &ChunkId) -> Result<Option<Found>, Error> {
-        if let Some(reference) = lock(self.shard(chunk)).get(chunk) {
-            return Ok(Some(Found::Own(*reference)));
+        if let Some(reference) = self.fresh.find(chunk) {
+            return Ok(Some(Found::Own(reference)));
         }
         let mut lost = None;
         // A pack that no entry brings was never counted, so nothing was lost with it.
@@ -270,11 +272,12 @@ impl<'r> Writer<'r> {
 
     /// Packs that were seen in the region, and runs of their chunks.
     fn take_brings(&self) -> Result<Vec<Brought>, Error> {
-        let mut brings = std::mem::take(&mut *lock(&self.stored));
+        let stored = std::mem::take(&mut *lock(&self.stored));
         self.unbrought_bytes.store(0, Ordering::Relaxed);
-        let packs: BTreeSet<PackId> = brings.iter().filter_map(|b| layout::parse_pack(&b.name)).collect();
-        packs.iter().for_each(|pack| lock(&self.session).stored(*pack));
-        let chunks = self.chunks_in(&packs);
+        let (mut brings, chunks): (Vec<Brought>, Vec<Vec<Reference>>) = stored.into_iter().unzip();
+        let packs = brings.iter().filter_map(|brought| layout::parse_pack(&brought.name));
+        packs.for_each(|pack| lock(&self.session).stored(pack));
+        let chunks = chunks.concat();
         if chunks.is_empty() {
             return Ok(brings);
         }
@@ -293,14 +296,6 @@ impl<'r> Writer<'r> {
         let name = RunId(self.repo.world.chance().bytes()).to_string();
         // Only time and space hang on it.
         let _ = own::keep(&self.repo.state.path(OWN), &name, chunks);
-    }
-
-    fn chunks_in(&self, packs: &BTreeSet<PackId>) -> Vec<Reference> {
-        let mut chunks = Vec::new();
-        for shard in &self.table {
-            chunks.extend(lock(shard).values().filter(|r| packs.contains(&r.pack)).copied());
-        }
-        chunks
     }
 
     fn store_run(&self, chunks: &[Reference]) -> Result<Brought, Error> {
@@ -324,18 +319,13 @@ impl<'r> Writer<'r> {
         self.uploads.start(key, bytes.into(), move || {
             unbrought.fetch_add(brought.size, Ordering::Relaxed);
             counted.fetch_add(brought.size, Ordering::Relaxed);
-            lock(&stored).push(brought);
+            lock(&stored).push((brought, pack.chunks));
         })?;
         self.flush_if_due()
     }
 
-    fn shard(&self, chunk: &ChunkId) -> &Mutex<HashMap<ChunkId, Reference>> {
-        let spread = usize::from(chunk.0[0]) % SHARDS;
-        &self.table[spread]
-    }
-
-    fn keep(&self, reference: Reference) {
-        lock(self.shard(&reference.chunk)).insert(reference.chunk, reference);
+    fn keep(&self, number: u32, reference: &Reference) {
+        self.fresh.keep(number, reference);
         self.new_bytes.fetch_add(u64::from(reference.length), Ordering::Relaxed);
     }
 
@@ -370,21 +360,26 @@ pub struct Worker<'w, 'r> {
     kind: ContentKind,
     frame_bytes: usize,
     bench: Workbench,
-    pack: Option<PackBuilder>,
+    /// The pack that it fills, and the number that it has among those of the session.
+    pack: Option<(u32, PackBuilder)>,
 }
 
 impl Worker<'_, '_> {
     /// Stores a chunk whatever is known of it. `refs` are the frames that it refers to.
     pub fn store(&mut self, chunk: ChunkId, plain: &[u8], refs: &FrameSet) -> Result<Reference, Error> {
-        let full = self.pack.as_ref().is_some_and(PackBuilder::is_full);
+        let full =
+            self.pack.as_ref().is_some_and(|(_, pack)| !pack.is_empty() && !pack.has_room_for(plain.len()));
         if full {
             self.finish()?;
         }
         let writer = self.writer;
-        let pack = self.pack.get_or_insert_with(|| new_pack(writer, self.kind, self.frame_bytes));
+        let (number, pack) = self.pack.get_or_insert_with(|| {
+            let pack = new_pack(writer, self.kind, self.frame_bytes);
+            (writer.fresh.begin(pack.id()), pack)
+        });
         let reference =
             pack.append(&mut self.bench, chunk, plain, refs).map_err(Error::object("a pack", "memory"))?;
-        self.writer.keep(reference);
+        writer.keep(*number, &reference);
         Ok(reference)
     }
 
@@ -405,7 +400,7 @@ impl Worker<'_, '_> {
     /// Closes the pack and starts its upload.
     pub fn finish(&mut self) -> Result<(), Error> {
         match self.pack.take() {
-            Some(pack) if !pack.is_empty() => {
+            Some((_, pack)) if !pack.is_empty() => {
                 let pack = pack.finish(&mut self.bench).map_err(Error::object("a pack", "memory"))?;
                 self.writer.upload(pack)
             }

@@ -4,6 +4,7 @@
 //! knows have no name here; their numbers are kept all the same.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Users and groups of this machine, both ways.
 pub(crate) struct Accounts {
@@ -14,7 +15,7 @@ pub(crate) struct Accounts {
 /// Names by number and numbers by name.
 #[derive(Default)]
 pub(crate) struct Table {
-    names: HashMap<u32, Box<[u8]>>,
+    names: HashMap<u32, Arc<[u8]>>,
     ids: HashMap<Box<[u8]>, u32>,
 }
 
@@ -40,7 +41,7 @@ impl Table {
     }
 
     /// The name of number `id`.
-    pub(crate) fn name(&self, id: u32) -> Option<Box<[u8]>> {
+    pub(crate) fn name(&self, id: u32) -> Option<Arc<[u8]>> {
         self.names.get(&id).cloned()
     }
 

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use format::compress::Effort;
 use format::fact::{Point, PointKind, Sizes};
 use format::key::{KeyFile, Unlock};
 use format::meta::{Kind, Meta};
@@ -70,7 +71,8 @@ impl Forge<'_, '_> {
 /// Commits a point whose tree `make` forges; gives its id.
 fn forged(machine: &Machine, make: impl FnOnce(&mut Forge<'_, '_>) -> Reference) -> Result<String, Error> {
     let repo = opened(machine);
-    let writer = Writer::open(&repo, BTreeSet::new(), Style { level: 1, reuse: Reuse::Trusted })?;
+    let writer =
+        Writer::open(&repo, BTreeSet::new(), Style { effort: Effort::Standard, reuse: Reuse::Trusted })?;
     let (data, tree) = (writer.worker(ContentKind::Data), writer.worker(ContentKind::Tree));
     let mut forge = Forge { data, tree, writer: &writer, world: repo.world() };
     let root = make(&mut forge);

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::ValueEnum;
 use engine::backup::{Hooks, LeftOut, Map, MapReport, Preview, Report, Request, What, backup, preview};
+use format::compress::Effort;
 use format::fact::{PointKind, Sizes};
 use format::path::TreePath;
 use repo::Repo;
@@ -92,8 +93,8 @@ pub(crate) struct Backup {
     #[arg(long)]
     strict: bool,
     /// fast, default, best, or a zstd level from -7 to 22
-    #[arg(long, value_name = "LEVEL", default_value = "default", value_parser = level, allow_negative_numbers = true)]
-    compression: i32,
+    #[arg(long, value_name = "LEVEL", default_value = "default", value_parser = effort, allow_negative_numbers = true)]
+    compression: Effort,
     /// The command and its arguments
     #[arg(last = true, value_name = "CMD")]
     words: Vec<OsString>,
@@ -135,15 +136,16 @@ fn percent(typed: &str) -> Result<f64, String> {
     percent.ok_or_else(|| "a share is 0 to 100".to_owned())
 }
 
-fn level(typed: &str) -> Result<i32, String> {
+fn effort(typed: &str) -> Result<Effort, String> {
     let level = match typed {
+        "default" => return Ok(Effort::Standard),
         "fast" => Some(1),
-        "default" => Some(3),
         "best" => Some(12),
         number => number.parse().ok(),
     };
     level
         .filter(|level| (-7..=22).contains(level))
+        .map(Effort::Level)
         .ok_or_else(|| "fast, default, best or -7 to 22".to_owned())
 }
 
@@ -176,7 +178,7 @@ impl Backup {
     }
 
     fn request(self) -> Result<Request, Error> {
-        let (kind, tags, level) = (self.kind.map(Kind::meant), self.tag.clone(), self.compression);
+        let (kind, tags, effort) = (self.kind.map(Kind::meant), self.tag.clone(), self.compression);
         let (typed, read_again) = (self.source.clone(), self.read_again);
         let map = self.map.clone().map(|file| Map { file, since: None });
         let hooks = Hooks { before: self.before.clone(), after: self.after.clone() };
@@ -191,7 +193,7 @@ impl Backup {
             return Err(Error::Request("a source has a name".to_owned()));
         }
         let program = concat!("seawall ", env!("CARGO_PKG_VERSION")).to_owned();
-        Ok(Request { source, what, kind, map, hooks, tags, level, program, cores: cores(), read_again })
+        Ok(Request { source, what, kind, map, hooks, tags, effort, program, cores: cores(), read_again })
     }
 
     /// What is to be kept, and the name that its source has if none was given.
@@ -424,12 +426,12 @@ mod tests {
 
     #[test]
     fn compression_is_a_word_or_a_level() {
-        let rows = [("fast", Ok(1)), ("default", Ok(3)), ("best", Ok(12)), ("-7", Ok(-7)), ("22", Ok(22))];
-        for (typed, expected) in rows {
-            assert_eq!(level(typed), expected, "{typed}");
+        assert_eq!(effort("default"), Ok(Effort::Standard));
+        for (typed, level) in [("fast", 1), ("best", 12), ("-7", -7), ("3", 3), ("22", 22)] {
+            assert_eq!(effort(typed), Ok(Effort::Level(level)), "{typed}");
         }
         for bad in ["23", "-8", "quick", ""] {
-            assert!(level(bad).is_err(), "{bad}");
+            assert!(effort(bad).is_err(), "{bad}");
         }
     }
 

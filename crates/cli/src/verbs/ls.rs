@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::sync::Arc;
 
 use engine::look::Look;
 use format::meta::{Kind, Meta};
@@ -69,7 +70,7 @@ impl Ls {
 
 fn line(out: &mut dyn Write, entry: &Entry) -> std::io::Result<()> {
     let meta = &entry.meta;
-    let owner = |name: &Option<Box<[u8]>>, id: u32| name.as_ref().map_or(id.to_string(), |n| show::bytes(n));
+    let owner = |name: &Option<Arc<[u8]>>, id: u32| name.as_ref().map_or(id.to_string(), |n| show::bytes(n));
     let (user, group) = (owner(&meta.user, meta.uid), owner(&meta.group, meta.gid));
     let (mode, size) = (mode_text(meta), meta.size);
     let (when, path) = (time::local_file_time(meta.mtime), show::path(&entry.path));
@@ -109,7 +110,7 @@ fn mode_text(meta: &Meta) -> String {
 /// An entry for scripts.
 pub(crate) fn document(entry: &Entry) -> Value {
     let meta = &entry.meta;
-    let name = |name: &Option<Box<[u8]>>| name.as_ref().map(|n| String::from_utf8_lossy(n).into_owned());
+    let name = |name: &Option<Arc<[u8]>>| name.as_ref().map(|n| String::from_utf8_lossy(n).into_owned());
     let mut fields = show::path_fields(entry.path.as_bytes());
     let rest = json!({
         "type": kind_name(meta.kind),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use format::fact::{PointKind, Sizes};
@@ -20,7 +20,10 @@ use super::collect::{Done, FileEnd, Unit, is_flat};
 use super::work::{Ends, Pending, Place, Row, Ticket, Workshop, lock};
 use super::{LeftOut, Preview};
 use crate::basis::{Basis, Places};
-use crate::budget::{BATCH_BYTES, BATCH_FILES, ENTRY_BYTES, READY_ENTRIES, SEGMENT_BYTES, SPARSE_BYTES_MIN};
+use crate::budget::{
+    AHEAD_BATCHES, AHEAD_NAMES, BATCH_BYTES, BATCH_FILES, ENTRY_BYTES, READY_ENTRIES, SEGMENT_BYTES,
+    SPARSE_BYTES_MIN,
+};
 use crate::error::{Error, Problem};
 
 /// Where content comes from.
@@ -67,10 +70,14 @@ pub(super) fn preview(
     mut basis: Option<Basis>,
     world: &World,
 ) -> Result<Preview, Error> {
-    let mut preview = Preview::default();
+    let (mut preview, mut links) = (Preview::default(), HashSet::new());
     for item in source::directory::scan(selection, world)? {
         match item {
-            Item::Entry(found) => count(&mut preview.sizes, &found, basis.as_mut()),
+            Item::Entry(found) => {
+                // Only the first name of a file is read.
+                let further = found.meta.link.is_some_and(|link| !links.insert(link));
+                count(&mut preview.sizes, &found, basis.as_mut(), further);
+            }
             Item::Problem(problem) => preview.problems.push(Problem::new(&problem.path, problem.error)),
             Item::Skipped(name) if name.reason.is_asked_for() => preview.left_out.add(name),
             Item::Skipped(_) => {}
@@ -79,17 +86,28 @@ pub(super) fn preview(
     Ok(preview)
 }
 
-fn count(sizes: &mut Sizes, found: &Found, basis: Option<&mut Basis>) {
+fn count(sizes: &mut Sizes, found: &Found, basis: Option<&mut Basis>, further: bool) {
     match found.meta.kind {
         Kind::File => {
             sizes.files += 1;
             sizes.bytes_logical = sizes.bytes_logical.saturating_add(found.meta.size);
-            if basis.is_none_or(|basis| basis.unchanged(found).is_none()) {
+            if !further && basis.is_none_or(|basis| basis.unchanged(found).is_none()) {
                 sizes.bytes_new = sizes.bytes_new.saturating_add(found.meta.size);
             }
         }
         Kind::Directory => sizes.directories += 1,
         _ => sizes.others += 1,
+    }
+}
+
+/// Walks until nobody takes what is found.
+fn look_ahead(scan: Scan, ahead: &SyncSender<Vec<Item>>) {
+    let mut scan = scan;
+    loop {
+        let batch: Vec<Item> = scan.by_ref().take(AHEAD_NAMES).collect();
+        if batch.is_empty() || ahead.send(batch).is_err() {
+            return;
+        }
     }
 }
 
@@ -165,20 +183,26 @@ impl<'f, 'scope, 'w: 'scope, 'r: 'scope> Feed<'f, 'scope, 'w, 'r> {
         Ok(())
     }
 
+    /// The walk runs a little ahead on a thread of its own, as it waits for the system at each name.
     fn walk(&mut self, scan: Scan, paths: &[PathBuf]) -> Result<(), Error> {
-        for item in scan {
-            if self.shop.has_failed() {
-                break;
-            }
-            match item {
-                Item::Entry(found) => self.entry(found, paths)?,
-                Item::Problem(problem) => {
-                    self.ready(Done::Problem(Problem::new(&problem.path, problem.error)));
+        std::thread::scope(|threads| {
+            let (ahead, items) = sync_channel(AHEAD_BATCHES);
+            threads.spawn(move || look_ahead(scan, &ahead));
+            // When this returns early, the walk finds nobody who takes its next batch.
+            for item in items.into_iter().flatten() {
+                if self.shop.has_failed() {
+                    break;
                 }
-                Item::Skipped(name) => lock(self.skips).add(name),
+                match item {
+                    Item::Entry(found) => self.entry(found, paths)?,
+                    Item::Problem(problem) => {
+                        self.ready(Done::Problem(Problem::new(&problem.path, problem.error)));
+                    }
+                    Item::Skipped(name) => lock(self.skips).add(name),
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn entry(&mut self, mut found: Found, paths: &[PathBuf]) -> Result<(), Error> {

@@ -33,9 +33,11 @@ struct FileState {
     slot: Mutex<Slot>,
 }
 
+/// Where a file stands. It is written without holding the lock on this: one large file is written by all at once.
 enum Slot {
+    /// Not begun, or done.
     Absent,
-    Open(FileSink),
+    Open(Arc<FileSink>),
     Parked(Parked),
     Given(Problem),
 }
@@ -61,6 +63,7 @@ pub(super) struct Window<'a, 'r> {
     open: AtomicU64,
     stopped: AtomicBool,
     reason: Mutex<Option<Error>>,
+    scratches: Mutex<Vec<Scratch>>,
 }
 
 impl<'a, 'r> Window<'a, 'r> {
@@ -76,6 +79,7 @@ impl<'a, 'r> Window<'a, 'r> {
             open: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             reason: Mutex::default(),
+            scratches: Mutex::default(),
         }
     }
 
@@ -93,7 +97,10 @@ impl<'a, 'r> Window<'a, 'r> {
         if self.is_further_name(&entry) {
             return Ok(());
         }
-        if let Some(parent) = entry.path.parent() {
+        // Something else may stand where a directory belongs.
+        if !self.target.is_vacant()
+            && let Some(parent) = entry.path.parent()
+        {
             self.target.directory(&parent)?;
         }
         // Of several names, and right as it is: it is neither changed nor made anew.
@@ -111,7 +118,7 @@ impl<'a, 'r> Window<'a, 'r> {
                 let sink = old.map_or_else(|| self.target.file(&entry.path, 0), Ok)?;
                 sink.set_size(entry.meta.size)?;
                 report.written_bytes += sink.write_differing(0, bytes)?;
-                finish_file(sink, &entry.path, &entry.meta, report);
+                report.note_file(&entry.path, &entry.meta, sink.finish(&entry.meta));
                 Ok(())
             }
             Content::None => Err(Error::Request("a regular file without content".into())),
@@ -145,7 +152,7 @@ impl<'a, 'r> Window<'a, 'r> {
         }
         if pieces.is_empty() {
             let sink = old.map_or_else(|| self.target.file(&entry.path, entry.meta.size), Ok)?;
-            finish_file(sink, &entry.path, &entry.meta, report);
+            report.note_file(&entry.path, &entry.meta, sink.finish(&entry.meta));
             return Ok(());
         }
         let wanted = pieces.iter().map(|piece| u64::from(piece.reference.length)).sum();
@@ -246,22 +253,38 @@ impl<'a, 'r> Window<'a, 'r> {
                 return pieces.for_each(|piece| self.retry(&piece, why.clone(), outcome));
             }
         };
-        let mut scratch = Scratch::default();
+        let mut scratch = lock(&self.scratches).pop().unwrap_or_default();
         for (frame, pieces) in job.frames {
             let opened = job.pack.open(&frame, job.range.start, &bytes, &mut scratch);
             let key = self.reader.chunk_key(&job.pack, &frame);
             match opened.and_then(|raw| Ok((raw, key?))) {
                 _ if self.reader.repo().world().is_stopped() => {}
-                Ok((raw, key)) => pieces.iter().for_each(|piece| self.put(piece, &raw, key, outcome)),
+                Ok((raw, key)) => self.put_all(&pieces, raw, key, outcome),
                 Err(error) => pieces.iter().for_each(|piece| self.retry(piece, error.to_string(), outcome)),
             }
         }
+        lock(&self.scratches).push(scratch);
     }
 
-    fn put(&self, piece: &Piece, raw: &[u8], chunk_key: &[u8; 32], outcome: &Mutex<Report>) {
-        match chunk_of(&piece.reference, raw, chunk_key) {
-            Ok(chunk) => self.write(piece, chunk, outcome),
-            Err(error) => self.retry(piece, error.to_string(), outcome),
+    /// Writes the pieces of a frame, those together that lie together in their file.
+    fn put_all(&self, pieces: &[Piece], raw: &[u8], chunk_key: &[u8; 32], outcome: &Mutex<Report>) {
+        let mut run: Option<Stretch> = None;
+        for piece in pieces {
+            if let Err(error) = chunk_of(&piece.reference, raw, chunk_key) {
+                self.retry(piece, error.to_string(), outcome);
+                continue;
+            }
+            match &mut run {
+                Some(run) if run.takes(piece) => run.length += piece.reference.length as usize,
+                run => {
+                    if let Some(done) = run.replace(Stretch::of(piece)) {
+                        self.write(done.file, done.offset, done.within(raw), outcome);
+                    }
+                }
+            }
+        }
+        if let Some(last) = run {
+            self.write(last.file, last.offset, last.within(raw), outcome);
         }
     }
 
@@ -271,7 +294,7 @@ impl<'a, 'r> Window<'a, 'r> {
             return;
         }
         match self.reader.chunk(&piece.reference) {
-            Ok(chunk) => self.write(piece, &chunk, outcome),
+            Ok(chunk) => self.write(piece.file, piece.offset, &chunk, outcome),
             Err(error) => {
                 let damaged = error.remedy() == Remedy::Repair;
                 let first = if error.to_string() == why { String::new() } else { format!(" (first: {why})") };
@@ -283,53 +306,71 @@ impl<'a, 'r> Window<'a, 'r> {
         }
     }
 
-    fn write(&self, piece: &Piece, chunk: &[u8], outcome: &Mutex<Report>) {
-        let file = &self.files[piece.file];
-        let mut slot = lock(&file.slot);
-        let sink = match std::mem::replace(&mut *slot, Slot::Absent) {
-            Slot::Absent => self.target.file(&file.path, file.meta.size).inspect(|_| {
-                self.open.fetch_add(1, Ordering::Relaxed);
-            }),
-            Slot::Open(sink) => Ok(sink),
-            Slot::Parked(parked) => self.target.reopen(&parked).inspect(|_| {
-                self.open.fetch_add(1, Ordering::Relaxed);
-            }),
-            Slot::Given(problem) => {
-                *slot = Slot::Given(problem);
-                return;
-            }
+    fn write(&self, file: usize, offset: u64, bytes: &[u8], outcome: &Mutex<Report>) {
+        let file = &self.files[file];
+        let sink = match self.sink_of(file, bytes.len() as u64) {
+            Ok(Some(sink)) => sink,
+            Ok(None) => return,
+            Err(error) => return self.fail(file, error),
         };
-        let write = |sink: &FileSink| match sink.is_old() && self.target.compares() {
-            true => sink.write_differing(piece.offset, chunk),
-            false => sink.write_at(piece.offset, chunk).map(|()| chunk.len() as u64),
+        let written = match sink.is_old() && self.target.compares() {
+            true => sink.write_differing(offset, bytes),
+            false => sink.write_at(offset, bytes).map(|()| bytes.len() as u64),
         };
-        let sink = match sink.and_then(|sink| match write(&sink) {
-            Ok(written) => {
-                lock(outcome).written_bytes += written;
-                Ok(sink)
-            }
-            // A rest that cannot be removed is still named as a problem.
-            Err(error) => sink.discard().and(Err(error)),
-        }) {
-            Ok(sink) => sink,
-            Err(error) => {
-                *slot = Slot::Given(Problem::new(&file.path, &error));
-                self.stop_for(error.into());
-                return;
-            }
-        };
-        self.reader.repo().world().report(Step::Done { items: 0, bytes: chunk.len() as u64 });
-        let before = file.left.fetch_sub(chunk.len() as u64, Ordering::AcqRel);
-        if before == chunk.len() as u64 {
+        match written {
+            Ok(written) => lock(outcome).written_bytes += written,
+            Err(error) => return self.fail(file, error),
+        }
+        let length = bytes.len() as u64;
+        self.reader.repo().world().report(Step::Done { items: 0, bytes: length });
+        // Whoever wrote the last bytes finds that all others have written theirs.
+        if file.left.fetch_sub(length, Ordering::AcqRel) == length {
+            *lock(&file.slot) = Slot::Absent;
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.reader.repo().world().report(Step::Done { items: 1, bytes: 0 });
-            finish_file(sink, &file.path, &file.meta, &mut lock(outcome));
+            finish_file(&sink, &file.path, &file.meta, outcome);
         } else if self.open.load(Ordering::Relaxed) > OPEN_FILES_MAX {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            *slot = Slot::Parked(sink.park());
-        } else {
-            *slot = Slot::Open(sink);
+            self.put_aside(file, sink);
         }
+    }
+
+    /// The open file, made if it was not begun; `None` if it was given up. It has its length from the start, unless this
+    /// write of so many bytes gives it.
+    fn sink_of(&self, file: &FileState, bytes: u64) -> Result<Option<Arc<FileSink>>, source::Error> {
+        let mut slot = lock(&file.slot);
+        let opened = match &*slot {
+            Slot::Open(sink) => return Ok(Some(sink.clone())),
+            Slot::Given(_) => return Ok(None),
+            Slot::Absent if bytes == file.meta.size => self.target.file(&file.path, 0),
+            Slot::Absent => self.target.file(&file.path, file.meta.size),
+            Slot::Parked(parked) => self.target.reopen(parked),
+        };
+        let sink = Arc::new(opened?);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        *slot = Slot::Open(sink.clone());
+        Ok(Some(sink))
+    }
+
+    /// Closes a file that nobody else writes at the moment.
+    fn put_aside(&self, file: &FileState, sink: Arc<FileSink>) {
+        let mut slot = lock(&file.slot);
+        if !matches!(&*slot, Slot::Open(_)) {
+            return;
+        }
+        *slot = Slot::Absent;
+        match Arc::try_unwrap(sink) {
+            Ok(sink) => {
+                self.open.fetch_sub(1, Ordering::Relaxed);
+                *slot = Slot::Parked(sink.park());
+            }
+            Err(shared) => *slot = Slot::Open(shared),
+        }
+    }
+
+    /// Gives the file up because it cannot be written.
+    fn fail(&self, file: &FileState, error: source::Error) {
+        self.give_up(file, Problem::new(&file.path, &error));
+        self.stop_for(error.into());
     }
 
     /// Ends the run if every later file would meet the same.
@@ -355,10 +396,10 @@ impl<'a, 'r> Window<'a, 'r> {
     fn remove(&self, begun: Slot) {
         let sink = match begun {
             Slot::Open(sink) => Some(sink),
-            Slot::Parked(parked) => self.target.reopen(&parked).ok(),
+            Slot::Parked(parked) => self.target.reopen(&parked).ok().map(Arc::new),
             Slot::Absent | Slot::Given(_) => None,
         };
-        let _ = sink.map(FileSink::discard);
+        let _ = sink.map(|sink| sink.discard());
     }
 
     /// Names every file that is not whole, and leaves none of them behind.
@@ -403,15 +444,36 @@ impl<'a, 'r> Window<'a, 'r> {
     }
 }
 
-fn finish_file(sink: FileSink, path: &TreePath, meta: &Meta, report: &mut Report) {
-    match sink.finish(meta) {
-        Ok(shortfalls) => {
-            report.shortfalls.extend(shortfalls.into_iter().map(|shortfall| Problem::new(path, shortfall)));
-        }
-        Err(error) => return report.problems.push(Problem::new(path, error)),
+/// Finishes a file; the lock is held only to note what came of it.
+fn finish_file(sink: &FileSink, path: &TreePath, meta: &Meta, outcome: &Mutex<Report>) {
+    let finished = sink.finish(meta);
+    lock(outcome).note_file(path, meta, finished);
+}
+
+/// A stretch of a file that lies in one piece in a frame.
+struct Stretch {
+    file: usize,
+    offset: u64,
+    start: usize,
+    length: usize,
+}
+
+impl Stretch {
+    fn of(piece: &Piece) -> Stretch {
+        let Reference { offset, length, .. } = piece.reference;
+        Stretch { file: piece.file, offset: piece.offset, start: offset as usize, length: length as usize }
     }
-    report.files += 1;
-    report.bytes = report.bytes.saturating_add(meta.size);
+
+    /// Whether `piece` goes on where this ends, in the file and in the frame.
+    fn takes(&self, piece: &Piece) -> bool {
+        piece.file == self.file
+            && piece.offset == self.offset.saturating_add(self.length as u64)
+            && piece.reference.offset as usize == self.start.saturating_add(self.length)
+    }
+
+    fn within<'r>(&self, raw: &'r [u8]) -> &'r [u8] {
+        raw.get(self.start..self.start.saturating_add(self.length)).unwrap_or_default()
+    }
 }
 
 /// Frames of one pack that are fetched by one request.

@@ -222,11 +222,13 @@ impl FrameRecord {
 }
 
 /// The directory of a pack that is being filled.
+/// About what a directory holds of each chunk: id and length.
+const CHUNK_BYTES: usize = 37;
+
 #[derive(Default)]
 pub(super) struct Builder {
     frames: Vec<(FrameRecord, FrameSet)>,
     bytes_estimate: usize,
-    chunks: u64,
     raw_bytes: u64,
 }
 
@@ -239,17 +241,28 @@ impl Builder {
         self.frames.len()
     }
 
-    pub(super) fn chunks(&self) -> u64 {
-        self.chunks
+    /// All chunks, as references into `pack`.
+    pub(super) fn references(&self, pack: PackId) -> Vec<Reference> {
+        let of_frame = |(record, _): &(FrameRecord, FrameSet)| {
+            let (ids, ordinal) = (record.ids.0.as_chunks().0, record.ordinal);
+            let mut offset = 0u32;
+            let chunks = ids.iter().zip(&record.lengths).map(move |(id, &length)| {
+                let reference = Reference { pack, ordinal, offset, length, chunk: ChunkId(*id) };
+                offset = offset.saturating_add(length);
+                reference
+            });
+            chunks.collect::<Vec<_>>()
+        };
+        self.frames.iter().flat_map(of_frame).collect()
     }
 
     pub(super) fn raw_bytes(&self) -> u64 {
         self.raw_bytes
     }
 
-    /// About how long the directory will be, sealed; a little too much.
-    pub(super) fn bytes_estimate(&self) -> usize {
-        self.bytes_estimate.saturating_add(8192)
+    /// About how long the directory will be, sealed, with so many chunks more; a little too much.
+    pub(super) fn bytes_estimate(&self, chunks: usize) -> usize {
+        self.bytes_estimate.saturating_add(chunks.saturating_mul(CHUNK_BYTES)).saturating_add(2048)
     }
 
     pub(super) fn push(
@@ -275,9 +288,8 @@ impl Builder {
         };
         let refs_bytes =
             refs.packs().map(|(_, o)| o.len().saturating_mul(3).saturating_add(40)).sum::<usize>();
-        let own = chunks.len().saturating_mul(37).saturating_add(64).saturating_add(refs_bytes);
+        let own = chunks.len().saturating_mul(CHUNK_BYTES).saturating_add(64).saturating_add(refs_bytes);
         self.bytes_estimate = self.bytes_estimate.saturating_add(own);
-        self.chunks = self.chunks.saturating_add(chunks.len() as u64);
         self.raw_bytes = self.raw_bytes.saturating_add(u64::from(raw_length));
         self.frames.push((record, refs));
     }

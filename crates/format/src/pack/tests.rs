@@ -43,7 +43,7 @@ pub(crate) fn bundle() -> Bundle {
 fn bench(level: i32) -> Workbench {
     let mut stream = Seeded::new(level.unsigned_abs() as u8);
     Workbench::new(
-        level,
+        Effort::Level(level),
         Box::new(move || {
             let mut random = [0; 8];
             rand_core::Rng::fill_bytes(&mut stream, &mut random);
@@ -78,9 +78,9 @@ fn read(bundle: &Bundle, bytes: &[u8], reference: &Reference) -> Result<Vec<u8>,
     let origin = directory.origin(frame).unwrap();
     let opener = FrameOpener::new(origin, bundle.repo, bundle.domain, bundle)?;
     let sealed = &bytes[frame.range().start as usize..frame.range().end as usize];
-    let (mut scratch, mut raw) = (Vec::new(), Vec::new());
-    opener.open(frame, sealed, &mut Decompressor::default(), &mut scratch, &mut raw)?;
-    Ok(chunk_of(reference, &raw, bundle.newest().chunk_key()?)?.to_vec())
+    let (mut opened, mut raw) = (Vec::new(), Vec::new());
+    let raw = opener.open(frame, sealed, &mut Decompressor::default(), (&mut opened, &mut raw))?;
+    Ok(chunk_of(reference, raw, bundle.newest().chunk_key()?)?.to_vec())
 }
 
 fn chunks() -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -158,18 +158,43 @@ fn a_maintainer_without_the_data_key_reads_directories_but_no_content() {
 }
 
 #[test]
-fn a_full_pack_says_so_before_it_is_too_large() {
+fn a_pack_says_that_it_has_no_room_before_it_is_too_large() {
     let bundle = bundle();
     let place = (bundle.repo, bundle.domain, bundle.newest());
     let id = PackId::new(SessionId([3; 16]), [4; 16]);
     let mut builder = PackBuilder::new(place, ContentKind::Data, id, LIMITS, &mut Seeded::new(1));
     let mut bench = bench(1);
     let mut noise = Seeded::new(2);
-    while !builder.is_full() {
+    while builder.has_room_for(4000) {
         let mut chunk = vec![0; 4000];
         rand_core::Rng::fill_bytes(&mut noise, &mut chunk);
         builder.append(&mut bench, chunk_id(&[0; 32], &chunk), &chunk, &FrameSet::default()).unwrap();
     }
     let size = builder.finish(&mut bench).unwrap().object.as_bytes().len();
     assert!(size > 150_000 && size <= 212_000, "{size}");
+}
+
+#[test]
+fn a_full_pack_is_hardly_padded() {
+    let bundle = bundle();
+    let place = (bundle.repo, bundle.domain, bundle.newest());
+    let id = PackId::new(SessionId([3; 16]), [4; 16]);
+    let limits = Limits { frame_bytes: FRAME_BYTES_MAX, pack_bytes: 4 << 20 };
+    for shrinks in [false, true] {
+        let mut builder = PackBuilder::new(place, ContentKind::Data, id, limits, &mut Seeded::new(1));
+        let (mut bench, mut noise) = (bench(1), Seeded::new(2));
+        while builder.has_room_for(20_000) {
+            let mut chunk = vec![0; 20_000];
+            rand_core::Rng::fill_bytes(&mut noise, &mut chunk);
+            if shrinks {
+                chunk.iter_mut().for_each(|byte| *byte %= 16);
+            }
+            builder.append(&mut bench, chunk_id(&[0; 32], &chunk), &chunk, &FrameSet::default()).unwrap();
+        }
+        let pack = builder.finish(&mut bench).unwrap();
+        assert!(pack.object.as_bytes().len() <= 4 << 20, "it keeps to its size class");
+        let directory = directory(&bundle, id, pack.object.as_bytes()).unwrap();
+        let sealed: u64 = directory.frames.iter().map(|frame| u64::from(frame.stored_length)).sum();
+        assert!(sealed > (4 << 20) - (160 << 10), "{sealed}, {shrinks}");
+    }
 }

@@ -70,7 +70,9 @@ proptest! {
         sealed[at] ^= flip;
         let mut out = vec![5];
         prop_assert_eq!(key.open("a test", &mut out, 3, b"place", &sealed), Err(Error::Altered("a test")));
-        prop_assert_eq!(out, vec![5]);
+        prop_assert_eq!(&out, &vec![5]);
+        prop_assert!(key.open_again("a test", &mut out, 3, b"place", &sealed).is_err());
+        prop_assert_eq!(out, vec![]);
     }
 }
 

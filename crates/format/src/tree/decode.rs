@@ -2,6 +2,8 @@
 //! left could hold, paths pass through [`TreePath`] and rise strictly, places are inside their tables, sums hold, and
 //! what shared prefixes unpack to is bounded by what a node may be.
 
+use std::sync::Arc;
+
 use minicbor::Decoder;
 use minicbor::data::Type;
 use minicbor::decode::Error;
@@ -45,7 +47,10 @@ pub fn decode_leaf_where(
     decode_all("tree node", bytes, |d| {
         let length = open_array(d, 3)?;
         d.u8()?;
-        let tables = Tables { packs: list(d, |d| d.decode::<PackId>())?, names: list(d, |d| d.bytes())? };
+        let tables = Tables {
+            packs: list(d, |d| d.decode::<PackId>())?,
+            names: list(d, |d| d.bytes().map(Arc::from))?,
+        };
         let (mut paths, mut found) = (Paths::default(), Vec::new());
         for _ in 0..open_array(d, 0)? {
             let fields = open_array(d, 13)?;
@@ -114,7 +119,8 @@ fn read_node(d: &mut Decoder<'_>) -> Read<Node> {
 }
 
 fn read_leaf(d: &mut Decoder<'_>, length: u64) -> Read<Node> {
-    let tables = Tables { packs: list(d, |d| d.decode::<PackId>())?, names: list(d, |d| d.bytes())? };
+    let tables =
+        Tables { packs: list(d, |d| d.decode::<PackId>())?, names: list(d, |d| d.bytes().map(Arc::from))? };
     let mut paths = Paths::default();
     let entries = list(d, |d| read_entry(d, &tables, &mut paths))?;
     skip_rest(d, length, 4)?;
@@ -144,14 +150,14 @@ fn read_child(d: &mut Decoder<'_>, packs: &[PackId], paths: &mut Paths) -> Read<
     Ok(Child { first, reference, totals })
 }
 
-fn read_entry(d: &mut Decoder<'_>, tables: &Tables<'_>, paths: &mut Paths) -> Read<Entry> {
+fn read_entry(d: &mut Decoder<'_>, tables: &Tables, paths: &mut Paths) -> Read<Entry> {
     let length = open_array(d, 13)?;
     let path = paths.read(d)?;
     read_fields(d, path, length, tables)
 }
 
 /// What follows the path of an entry of `length` fields, of which a path takes two.
-fn read_fields(d: &mut Decoder<'_>, path: TreePath, length: u64, tables: &Tables<'_>) -> Read<Entry> {
+fn read_fields(d: &mut Decoder<'_>, path: TreePath, length: u64, tables: &Tables) -> Read<Entry> {
     let mut meta = Meta::new(read_kind(d)?);
     (meta.mode, meta.uid, meta.gid) = (d.u32()?, d.u32()?, d.u32()?);
     (meta.user, meta.group) = (tables.name(d)?, tables.name(d)?);
@@ -252,18 +258,18 @@ fn read_xattrs(d: &mut Decoder<'_>) -> Read<Vec<Xattr>> {
 }
 
 /// What a leaf keeps once for all its entries.
-struct Tables<'b> {
+struct Tables {
     packs: Vec<PackId>,
-    names: Vec<&'b [u8]>,
+    names: Vec<Arc<[u8]>>,
 }
 
-impl Tables<'_> {
-    fn name(&self, d: &mut Decoder<'_>) -> Read<Option<Box<[u8]>>> {
+impl Tables {
+    fn name(&self, d: &mut Decoder<'_>) -> Read<Option<Arc<[u8]>>> {
         let Some(place) = d.u64()?.checked_sub(1) else {
             return Ok(None);
         };
         let name = usize::try_from(place).ok().and_then(|place| self.names.get(place));
-        name.map(|&name| Some(name.into())).ok_or_else(|| Error::message("no such name"))
+        name.map(|name| Some(name.clone())).ok_or_else(|| Error::message("no such name"))
     }
 }
 

@@ -26,7 +26,7 @@ use super::beneath::{At, Beneath, Way};
 use super::listing::{Buffer, Listing};
 use super::onto::{Onto, Use};
 use super::roots::shown;
-use super::sink::{FileSink, Parked};
+use super::sink::{FileSink, Parked, Place};
 use super::status::Status;
 use super::xattrs::{DEFAULT_ACL, FLAGS, Holder, clear_flags, set_flags};
 use crate::accounts::Accounts;
@@ -105,6 +105,11 @@ impl Target {
         self.inside.onto.as_ref()
     }
 
+    /// Whether nothing was there when it was opened, because anything would have been refused.
+    pub fn is_vacant(&self) -> bool {
+        self.existing == Existing::Refuse
+    }
+
     /// Whether what is there is compared before it is written over.
     pub fn compares(&self) -> bool {
         self.existing == Existing::Differences
@@ -164,23 +169,26 @@ impl Target {
         made.map_err(|errno| self.inside.trouble("make", path, errno))
     }
 
-    /// Makes the regular file `path` of `size` bytes, all zeros and not yet on disk; its directory must be
-    /// there. Its space is not reserved, so what is never written stays a hole. Where something stands at the name and may
+    /// Makes the regular file `path` of `size` bytes, all zeros and not yet on disk; where its directory is not there, that
+    /// is made first. Its space is not reserved, so what is never written stays a hole. Where something stands at the name and may
     /// give way, the file is made beside it and takes its place in the end.
     pub fn file(&self, path: &TreePath, size: u64) -> Result<FileSink, Error> {
         let create = || {
-            let (file, beside) = match self.create(path) {
+            let created = match (self.create(path), path.parent()) {
+                (Err(Errno::NOENT), Some(parent)) => self.make_way(&parent).and_then(|()| self.create(path)),
+                (created, _) => created,
+            };
+            let (file, beside) = match created {
                 Err(Errno::EXIST) if self.existing != Existing::Refuse => self.create_beside(path)?,
                 created => (created?, None),
             };
             if size > 0 {
                 ftruncate(&file, size)?;
             }
-            let inode = Status::of_open(&file)?.inode();
-            Ok((file, Parked { path: path.clone(), beside, is_old: false, inode }))
+            Ok((file, Place { path: path.clone(), beside, is_old: false }))
         };
-        let (file, parked) = create().map_err(|errno| self.inside.trouble("make", path, errno))?;
-        Ok(FileSink { file, parked, inside: self.inside.clone() })
+        let (file, place) = create().map_err(|errno| self.inside.trouble("make", path, errno))?;
+        Ok(FileSink { file, place, inside: self.inside.clone() })
     }
 
     fn create(&self, path: &TreePath) -> Result<OwnedFd, Errno> {
@@ -229,8 +237,8 @@ impl Target {
     fn sink_onto(&self, onto: &Onto, path: &TreePath) -> Result<FileSink, Error> {
         let file = onto.file.try_clone();
         let trouble = |why| Error::System { act: "open", path: shown(&self.inside.place), why };
-        let parked = Parked { path: path.clone(), beside: None, is_old: true, inode: (0, 0) };
-        Ok(FileSink { file: file.map_err(trouble)?, parked, inside: self.inside.clone() })
+        let place = Place { path: path.clone(), beside: None, is_old: true };
+        Ok(FileSink { file: file.map_err(trouble)?, place, inside: self.inside.clone() })
     }
 
     fn open_old(&self, path: &TreePath, flags: OFlags) -> Result<Option<FileSink>, Error> {
@@ -244,8 +252,8 @@ impl Target {
         if status.kind() != Some(Kind::File) || !alone {
             return Ok(None);
         }
-        let parked = Parked { path: path.clone(), beside: None, is_old: true, inode: status.inode() };
-        Ok(Some(FileSink { file, parked, inside: self.inside.clone() }))
+        let place = Place { path: path.clone(), beside: None, is_old: true };
+        Ok(Some(FileSink { file, place, inside: self.inside.clone() }))
     }
 
     /// Removes what stands at `path`, a directory only when it is empty.
@@ -260,16 +268,17 @@ impl Target {
     /// Takes up a file that was put aside, if it is still the same file.
     pub fn reopen(&self, parked: &Parked) -> Result<FileSink, Error> {
         if let Some(onto) = self.onto() {
-            return self.sink_onto(onto, &parked.path);
+            return self.sink_onto(onto, &parked.place.path);
         }
         let open = || {
             let flags = OFlags::RDWR | OFlags::NONBLOCK;
-            let file = self.inside.beneath.open(parked.stands(), flags)?;
+            let file = self.inside.beneath.open(parked.place.stands(), flags)?;
             let same = Status::of_open(&file)?.inode() == parked.inode;
             if same { Ok(file) } else { Err(Errno::STALE) }
         };
-        let file = open().map_err(|errno| self.inside.trouble("open", &parked.path, errno))?;
-        Ok(FileSink { file, parked: parked.clone(), inside: self.inside.clone() })
+        let place = parked.place.clone();
+        let file = open().map_err(|errno| self.inside.trouble("open", &place.path, errno))?;
+        Ok(FileSink { file, place, inside: self.inside.clone() })
     }
 
     /// Makes the symbolic link `path` that says `target`, whatever that means; it is never followed here.

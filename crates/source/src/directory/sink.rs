@@ -31,23 +31,29 @@ const ZERO_STEP: usize = 1 << 20;
 /// only where it is new.
 pub struct FileSink {
     pub(super) file: OwnedFd,
-    pub(super) parked: Parked,
+    pub(super) place: Place,
     pub(super) inside: Arc<Inside>,
 }
 
 /// A file put aside: it keeps no descriptor, and is only taken up again as the very file that it was.
 #[derive(Clone, Debug)]
 pub struct Parked {
+    pub(super) place: Place,
+    pub(super) inode: (u64, u64),
+}
+
+/// Where a file is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
     /// Where it belongs.
     pub(super) path: TreePath,
     /// Where it stands until it is finished, if that is somewhere else.
     pub(super) beside: Option<TreePath>,
     /// Whether it stood there before.
     pub(super) is_old: bool,
-    pub(super) inode: (u64, u64),
 }
 
-impl Parked {
+impl Place {
     /// Where it stands now.
     pub(super) fn stands(&self) -> &TreePath {
         self.beside.as_ref().unwrap_or(&self.path)
@@ -57,7 +63,7 @@ impl Parked {
 impl FileSink {
     /// Where it stands in the point.
     pub fn path(&self) -> &TreePath {
-        &self.parked.path
+        &self.place.path
     }
 
     /// Writes all of `bytes` from `offset` on.
@@ -92,7 +98,7 @@ impl FileSink {
 
     /// Whether the file stood there before and is changed in place.
     pub fn is_old(&self) -> bool {
-        self.parked.is_old
+        self.place.is_old
     }
 
     /// Writes those blocks of `bytes` that are not there already, and answers how many bytes that were.
@@ -179,20 +185,21 @@ impl FileSink {
 
     /// Closes the file until [`Target::reopen`](super::Target::reopen).
     pub fn park(self) -> Parked {
-        self.parked
+        // One that cannot say which file it is, is not found again.
+        let inode = Status::of_open(&self.file).map_or((0, 0), |status| status.inode());
+        Parked { place: self.place, inode }
     }
 
-    /// Sets owner, mode, attributes and time, in this order, puts the file in its place, and closes it; call it after the
-    /// last write. What could not be set is answered.
-    pub fn finish(self, meta: &Meta) -> Result<Vec<Shortfall>, Error> {
+    /// Sets owner, mode, attributes and time, in this order, and puts the file in its place; call it after the last write. What could not be set is answered.
+    pub fn finish(&self, meta: &Meta) -> Result<Vec<Shortfall>, Error> {
         if self.inside.onto.is_some() {
             return Ok(Vec::new());
         }
         let subject = Subject::Open(self.file.as_fd());
-        let shortfalls = self.inside.dresser.dress(&subject, &self.parked.path, meta);
-        if let Some(beside) = &self.parked.beside {
+        let shortfalls = self.inside.dresser.dress(&subject, &self.place.path, meta);
+        if let Some(beside) = &self.place.beside {
             let put = || {
-                let (at, name) = self.inside.beneath.parent(&self.parked.path)?;
+                let (at, name) = self.inside.beneath.parent(&self.place.path)?;
                 let (from, part) = self.inside.beneath.parent(beside)?;
                 match renameat(&from, part, &at, name) {
                     Err(Errno::ISDIR) => {
@@ -208,19 +215,19 @@ impl FileSink {
     }
 
     /// Removes the file: nothing is better than a part that looks like the whole. One that stood there before stays.
-    pub fn discard(self) -> Result<(), Error> {
-        if self.parked.is_old {
+    pub fn discard(&self) -> Result<(), Error> {
+        if self.place.is_old {
             return Ok(());
         }
         let remove = || {
-            let (at, name) = self.inside.beneath.parent(self.parked.stands())?;
-            let same = Status::of(&at, name, false)?.inode() == self.parked.inode;
+            let (at, name) = self.inside.beneath.parent(self.place.stands())?;
+            let same = Status::of(&at, name, false)?.inode() == Status::of_open(&self.file)?.inode();
             if same { unlinkat(at, name, AtFlags::empty()) } else { Err(Errno::STALE) }
         };
         remove().map_err(|errno| self.trouble("remove", errno))
     }
 
     fn trouble(&self, act: &'static str, errno: Errno) -> Error {
-        self.inside.trouble(act, &self.parked.path, errno)
+        self.inside.trouble(act, &self.place.path, errno)
     }
 }
