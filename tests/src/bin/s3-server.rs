@@ -12,10 +12,12 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use tests::s3::{Config, Server};
+use tests::tls::{Authority, Certificate, Valid};
 
 const USAGE: &str =
     "s3-server [--port N] [--dir DIR] [--bucket NAME]... [--access-key K] [--secret-key S] [--orders JSON]
-While it runs: PUT JSON to ENDPOINT/-/orders, GET ENDPOINT/-/orders, GET ENDPOINT/-/counts";
+          [--tls FILE]   speak TLS with a certificate of an authority made for this run, whose own is put into FILE
+While it runs: PUT JSON to ENDPOINT/-/orders, GET ENDPOINT/-/orders, GET ENDPOINT/-/counts, GET ENDPOINT/-/asked";
 
 fn main() -> ExitCode {
     let config = match parsed(std::env::args().skip(1)) {
@@ -42,6 +44,7 @@ fn parsed(mut args: impl Iterator<Item = String>) -> Result<Config, String> {
             "--bucket" => config.buckets.push(value),
             "--access-key" => config.access_key = value,
             "--secret-key" => config.secret_key = value,
+            "--tls" => config.tls = Some(certified(&value)?),
             "--orders" => config.orders = serde_json::from_str(&value).map_err(|e| e.to_string())?,
             _ => return Err(format!("{option} is not known")),
         }
@@ -50,6 +53,13 @@ fn parsed(mut args: impl Iterator<Item = String>) -> Result<Config, String> {
         config.buckets = Config::default().buckets;
     }
     Ok(config)
+}
+
+/// A certificate for 127.0.0.1 of a new authority, whose own goes into `file`.
+fn certified(file: &str) -> Result<Certificate, String> {
+    let authority = Authority::new();
+    std::fs::write(file, authority.pem()).map_err(|e| format!("{file}: {e}"))?;
+    Ok(authority.certify("127.0.0.1", Valid::Now))
 }
 
 fn wait_for_the_end() {

@@ -8,6 +8,7 @@
 
 mod orders;
 mod shelf;
+mod trips;
 mod verbs;
 mod wire;
 
@@ -26,6 +27,7 @@ use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
 pub use orders::{Conditions, Orders};
+pub use trips::{Asked, chain};
 pub use wire::Counts;
 
 use orders::Desk;
@@ -136,6 +138,11 @@ impl Server {
     /// Changes the orders.
     pub fn order(&self, change: impl FnOnce(&mut Orders)) {
         self.desk.change(change);
+    }
+
+    /// All requests so far, in the order in which they came.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.desk.asked()
     }
 
     /// Requests so far, by what became of them.

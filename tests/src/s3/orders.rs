@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use world::{Chance, World};
 
+use super::trips::Asked;
 use super::wire::Counts;
 
 /// What a server does with `If-Match` and `If-None-Match` of writes. Real ones do each of these.
@@ -88,6 +89,7 @@ struct State {
     orders: Orders,
     chance: Chance,
     counts: Counts,
+    asked: Vec<Asked>,
     /// How often each access key was used.
     uses: BTreeMap<String, u32>,
     /// Access keys that were given out.
@@ -117,6 +119,7 @@ impl Desk {
             orders,
             chance,
             counts: Counts::default(),
+            asked: Vec::new(),
             uses: BTreeMap::new(),
             given: 0,
             quiet_from: Duration::ZERO,
@@ -141,6 +144,22 @@ impl Desk {
         if state.orders.seed != seed {
             state.chance = chance_of(&state.orders);
         }
+    }
+
+    /// Notes that a request came; gives its number.
+    pub(super) fn begin(&self, what: String) -> usize {
+        let mut state = self.state();
+        state.asked.push(Asked { what, begun: self.world.monotonic(), ended: None });
+        state.asked.len() - 1
+    }
+
+    /// Notes that the answer to a request is ready.
+    pub(super) fn end(&self, number: usize) {
+        self.state().asked[number].ended = Some(self.world.monotonic());
+    }
+
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        self.state().asked.clone()
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -2,8 +2,8 @@
 //! and hands everything else to the S3 protocol.
 //!
 //! Requests to `/-/` are the server's own, not S3's (no bucket can have that name): `GET /-/orders` and
-//! `PUT /-/orders` read and replace the orders as JSON, `GET /-/counts` tells what was asked, and `/-/credentials` and
-//! `/-/sts` give out access keys as the services of a cloud do.
+//! `PUT /-/orders` read and replace the orders as JSON, `GET /-/counts` tells how much was asked and `GET /-/asked` what
+//! and when, and `/-/credentials` and `/-/sts` give out access keys as the services of a cloud do.
 
 use std::time::Duration;
 
@@ -53,6 +53,13 @@ impl Wire {
         if request.uri().path().starts_with("/-/") {
             return Ok(self.own(request).await);
         }
+        let number = self.desk.begin(format!("{} {}", request.method(), request.uri()));
+        let answer = self.served(request).await;
+        self.desk.end(number);
+        answer
+    }
+
+    async fn served(&self, request: Request<Incoming>) -> Result<Answer, s3s::HttpError> {
         self.count(&request);
         let orders = self.desk.orders();
         self.wait(Duration::from_millis(orders.latency_ms)).await;
@@ -206,6 +213,7 @@ impl Wire {
             (_, "/-/sts") => self.credentials(true),
             ("GET", "/-/orders") => json(&self.desk.orders()),
             ("GET", "/-/counts") => json(&self.desk.counts()),
+            ("GET", "/-/asked") => json(&self.desk.asked()),
             ("PUT" | "POST", "/-/orders") => {
                 let body = request.into_body().collect().await.map(|whole| whole.to_bytes());
                 match body.map(|body| serde_json::from_slice::<Orders>(&body)) {
@@ -217,7 +225,7 @@ impl Wire {
                     Err(e) => refusal(400, "IncompleteBody", &e.to_string()),
                 }
             }
-            _ => refusal(404, "NoSuchPath", "/-/orders and /-/counts are there"),
+            _ => refusal(404, "NoSuchPath", "/-/orders, /-/counts and /-/asked are there"),
         }
     }
 }
