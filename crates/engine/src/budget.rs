@@ -47,6 +47,9 @@ pub(crate) const FETCH_BYTES: u64 = 96 << 20;
 /// another request at 30 ms and 90 MB/s, and wastes less than a frame.
 pub(crate) const GAP_BYTES: u64 = 512 << 10;
 
+/// Packs whose directories a restore fetches at once: as many as requests may be in flight.
+pub(crate) const PACKS_AT_ONCE: usize = 32;
+
 /// Longest range of one request.
 pub(crate) const RANGE_BYTES: u64 = 8 << 20;
 

@@ -97,7 +97,8 @@ fn a_server_that_stays_busy_is_not_hammered_and_then_given_up() {
         assert_told(&said, 6, &["the place is too busy", &status.to_string(), "tried", "--retry-for 1h"]);
         let (asked, took) = (server.counts().spoiled - before, begin.elapsed());
         assert!(asked < 60, "{asked} requests: {said}");
-        assert!(took < Duration::from_secs(20), "{took:?}: {said}");
+        // A busy machine may stop the program for longer than it waits.
+        assert!(took < Duration::from_secs(60), "{took:?}: {said}");
     }
     order(&server, Orders::default());
     machine.done(&["backup", "tree"]);

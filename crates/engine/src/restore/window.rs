@@ -5,10 +5,11 @@
 //! then is the file given up. What every later file would meet too, such as a full disk or a region that is away, ends
 //! the run; files that were begun are removed then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use format::id::PackId;
 use format::meta::Meta;
 use format::pack::{Frame, chunk_of};
 use format::path::TreePath;
@@ -19,7 +20,7 @@ use source::directory::{FileSink, Parked, Target};
 use world::{Remedied, Remedy, Step};
 
 use super::{Nodes, Report, compare};
-use crate::budget::{FETCH_BYTES, GAP_BYTES, RANGE_BYTES, WINDOW_PIECES};
+use crate::budget::{FETCH_BYTES, GAP_BYTES, PACKS_AT_ONCE, RANGE_BYTES, WINDOW_PIECES};
 use crate::error::{Error, Problem};
 
 /// Files that are kept open between two of their pieces; others are put aside.
@@ -223,13 +224,16 @@ impl<'a, 'r> Window<'a, 'r> {
         pool: &rayon::ThreadPool,
         pieces: BTreeMap<FrameId, Vec<Piece>>,
     ) -> (Vec<Job>, Vec<(Piece, String)>) {
-        use rayon::prelude::*;
         let frames: Vec<(FrameId, Vec<Piece>)> = pieces.into_iter().collect();
-        let packs: std::collections::BTreeSet<_> = frames.iter().map(|(frame, _)| frame.pack).collect();
-        pool.install(|| packs.into_par_iter().for_each(|pack| drop(self.reader.pack(pack))));
+        let opened = self.open_packs(pool, frames.iter().map(|(frame, _)| frame.pack).collect());
+        let locate = |id: FrameId| {
+            let pack = opened.get(&id.pack);
+            let found = pack.and_then(|pack| Some((pack.clone(), pack.directory().find(id)?.clone())));
+            found.map_or_else(|| self.reader.locate(id), Ok)
+        };
         let (mut jobs, mut lost): (Vec<Job>, Vec<(Piece, String)>) = (Vec::new(), Vec::new());
         for (id, pieces) in frames {
-            match self.reader.locate(id) {
+            match locate(id) {
                 Ok((pack, frame)) => match jobs.last_mut() {
                     Some(job) if job.takes(&pack, &frame) => job.add(frame, pieces),
                     _ => jobs.push(Job::new(pack, frame, pieces)),
@@ -242,6 +246,21 @@ impl<'a, 'r> Window<'a, 'r> {
             }
         }
         (jobs, lost)
+    }
+
+    /// The packs that open, by their ids. Whoever opens one mostly waits for the region, so many are opened at once; and all
+    /// stay open until the window is planned, however many there are.
+    fn open_packs(
+        &self,
+        pool: &rayon::ThreadPool,
+        packs: BTreeSet<PackId>,
+    ) -> HashMap<PackId, Arc<OpenPack>> {
+        use rayon::prelude::*;
+        let open =
+            || packs.par_iter().filter_map(|pack| Some((*pack, self.reader.pack(*pack).ok()?))).collect();
+        let threads = packs.len().min(PACKS_AT_ONCE);
+        let many = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        many.as_ref().ok().filter(|_| threads > pool.current_num_threads()).unwrap_or(pool).install(open)
     }
 
     fn open_job(&self, job: Job, bytes: Result<Held, repo::Error>, outcome: &Mutex<Report>) {
