@@ -52,7 +52,7 @@ const TRIAL_EVERY: u32 = 32;
 const TRIAL_BYTES_MIN: usize = 128 << 10;
 
 /// The thorough method must save at least this share of what the quick one gives: one in that many.
-const THOROUGH_SAVES: u64 = 40;
+const THOROUGH_SAVES: usize = 40;
 
 /// What the thorough method does: two hash tables of 256 KiB, where zstd's level 3 has one of 512 KiB beside one of 256.
 const THOROUGH: [CParameter; 5] = [
@@ -96,13 +96,17 @@ impl Method {
         Method { context, buffer: Vec::with_capacity(zstd::zstd_safe::compress_bound(FRAME_BYTES_MAX)) }
     }
 
-    /// The length of the compressed form, which is in the buffer; `None` if it does not pay.
-    fn run(&mut self, raw: &[u8]) -> Option<usize> {
+    /// Whether compressing `raw` pays. Then the compressed form is in the buffer, else nothing.
+    fn run(&mut self, raw: &[u8]) -> bool {
         self.buffer.clear();
         self.buffer.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-        let written = self.context.compress_to_buffer(raw, &mut self.buffer).ok()?;
+        let written = self.context.compress_to_buffer(raw, &mut self.buffer);
         // It must save a sixteenth, as it costs time at each restore.
-        (written <= raw.len().saturating_sub(raw.len() / 16)).then_some(written)
+        let pays = written.is_ok_and(|length| length <= raw.len().saturating_sub(raw.len() / 16));
+        if !pays {
+            self.buffer.clear();
+        }
+        pays
     }
 }
 
@@ -126,21 +130,20 @@ impl Compressor {
             return (Codec::Raw, raw);
         }
         let method = self.methods.get_mut(self.chosen).expect("one of the methods was chosen");
-        match method.run(raw) {
-            Some(_) => (Codec::Zstd, &method.buffer),
-            None => (Codec::Raw, raw),
-        }
+        // A trial has left in the buffer what the method makes of this frame.
+        let pays = if is_trial { !method.buffer.is_empty() } else { method.run(raw) };
+        if pays { (Codec::Zstd, &method.buffer) } else { (Codec::Raw, raw) }
     }
 
     /// Chooses the method for the next frames, and learns whether looks can be believed.
     fn try_all(&mut self, raw: &[u8]) {
-        let length = |method: &mut Method| method.run(raw).unwrap_or(raw.len()) as u64;
-        let lengths: Vec<u64> = self.methods.iter_mut().map(length).collect();
+        let length = |method: &mut Method| if method.run(raw) { method.buffer.len() } else { raw.len() };
+        let lengths: Vec<usize> = self.methods.iter_mut().map(length).collect();
         if let [quick, thorough] = lengths.as_slice() {
             self.chosen = usize::from(thorough.saturating_add(quick / THOROUGH_SAVES) <= *quick);
         }
         if looks_like_chance(raw) {
-            self.believes_looks = lengths.iter().all(|length| *length == raw.len() as u64);
+            self.believes_looks = lengths.iter().all(|length| *length == raw.len());
         }
     }
 }
@@ -280,8 +283,11 @@ mod tests {
         let mut compressor = Compressor::new(Effort::Standard);
         let (_, stored) = compressor.compress(text);
         let standard = stored.len();
-        let lengths: Vec<usize> =
-            compressor.methods.iter_mut().map(|method| method.run(text).unwrap()).collect();
+        let length = |method: &mut Method| {
+            assert!(method.run(text));
+            method.buffer.len()
+        };
+        let lengths: Vec<usize> = compressor.methods.iter_mut().map(length).collect();
         assert!(lengths[1] + lengths[0] / 40 <= lengths[0], "source code is such a text: {lengths:?}");
         assert_eq!((compressor.chosen, standard), (1, lengths[1]));
         compressor.frames = 0;
