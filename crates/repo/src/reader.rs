@@ -33,6 +33,11 @@ const DIRECTORIES_MAX: usize = 512;
 /// Frames kept: up to 1 MiB each.
 const FRAMES_MAX: usize = 32;
 
+/// Whoever reads frames of a pack in their order gets so many more with one request, in raw frames and in bytes of the pack: a
+/// walk over a tree would otherwise wait for the region at each frame.
+const AHEAD_FRAMES_MAX: u32 = 16;
+const AHEAD_BYTES_MAX: u64 = 4 << 20;
+
 /// A pack whose directory was opened.
 pub struct OpenPack {
     /// Its name.
@@ -108,6 +113,7 @@ pub struct Reader<'r> {
     directories: Mutex<Recent<PackId, Arc<OpenPack>>>,
     broken: Mutex<Recent<PackId, String>>,
     frames: Mutex<Recent<FrameId, Raw>>,
+    ahead: Mutex<Ahead>,
     scratch: Mutex<Scratch>,
     fetched: AtomicU64,
 }
@@ -123,6 +129,7 @@ impl<'r> Reader<'r> {
             directories: Mutex::new(Recent::new(DIRECTORIES_MAX)),
             broken: Mutex::new(Recent::new(DIRECTORIES_MAX)),
             frames: Mutex::new(Recent::new(FRAMES_MAX)),
+            ahead: Mutex::default(),
             scratch: Mutex::default(),
             fetched: AtomicU64::new(0),
             repo,
@@ -261,13 +268,26 @@ impl<'r> Reader<'r> {
 
     fn frame_in(&self, place: PackId, frame: FrameId) -> Result<Raw, Error> {
         let (pack, found) = self.locate_in(place, frame)?;
-        let (io, range) = (&self.repo.io, pack.range(&found));
+        let wanted = lock(&self.ahead).wanted(frame);
+        let more = following(&pack, &found, frame, wanted);
+        lock(&self.ahead).fetched(frame, more.len());
+        let (io, end) = (&self.repo.io, more.last().map_or(found.range().end, |(_, last)| last.range().end));
+        let range = widen(found.range().start..end, pack.size);
         let bytes = io.get_range(&pack.key, range.clone()).map_err(|e| io.missing(e, &pack.key))?;
         self.fetched.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let mut scratch = lock(&self.scratch);
-        let opened = pack.open(&found, range.start, &bytes, &mut scratch);
-        let bytes = Arc::new(opened.map_err(Error::object(&pack.key, io.place()))?.to_vec());
-        Ok(Raw { bytes, generation: pack.generation(&found)? })
+        let open = |frame: &Frame| {
+            let mut scratch = lock(&self.scratch);
+            let raw = pack.open(frame, range.start, &bytes, &mut scratch)?;
+            Ok(Raw { bytes: Arc::new(raw.to_vec()), generation: pack.generation(frame)? })
+        };
+        let raw = open(&found).map_err(Error::object(&pack.key, io.place()))?;
+        for (id, frame) in more {
+            // What is wrong with it is said to whoever asks for it.
+            if let Ok(raw) = open(frame) {
+                lock(&self.frames).put(id, raw);
+            }
+        }
+        Ok(raw)
     }
 
     /// Tries the places of a frame in turn; the first error is the one that is told.
@@ -323,6 +343,49 @@ impl Load for &Reader<'_> {
     }
 }
 
+/// Notices that frames are asked for in their order.
+#[derive(Default)]
+struct Ahead {
+    next: Option<FrameId>,
+    count: u32,
+}
+
+impl Ahead {
+    /// How many frames to fetch with `frame`, itself among them: twice as many as last time where this is the one that was
+    /// next then.
+    fn wanted(&mut self, frame: FrameId) -> u32 {
+        let goes_on = self.next == Some(frame);
+        self.count = if goes_on { self.count.saturating_mul(2).min(AHEAD_FRAMES_MAX) } else { 1 };
+        self.count
+    }
+
+    /// Notes that `frame` was fetched, and so many behind it.
+    fn fetched(&mut self, frame: FrameId, more: usize) {
+        let behind = u32::try_from(more).unwrap_or(u32::MAX).saturating_add(1);
+        self.next = Some(FrameId { ordinal: frame.ordinal.saturating_add(behind), ..frame });
+    }
+}
+
+/// The frames behind `found` that make `wanted` with it, as far as they lie behind it and are not too long together.
+fn following<'p>(
+    pack: &'p OpenPack,
+    found: &Frame,
+    frame: FrameId,
+    wanted: u32,
+) -> Vec<(FrameId, &'p Frame)> {
+    let most = found.range().start.saturating_add(AHEAD_BYTES_MAX);
+    let mut end = found.range().end;
+    (1..wanted)
+        .map(|n| FrameId { ordinal: frame.ordinal.saturating_add(n), ..frame })
+        .map_while(|id| Some((id, pack.directory().find(id)?)))
+        .take_while(|(_, next)| {
+            let follows = next.range().start >= end && next.range().end <= most;
+            end = next.range().end;
+            follows
+        })
+        .collect()
+}
+
 /// The most recent things by key, a bounded number of them.
 struct Recent<K, V> {
     by_key: HashMap<K, V>,
@@ -353,4 +416,31 @@ impl<K: Copy + Eq + Hash, V: Clone> Recent<K, V> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder of this lock panics")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use format::id::SessionId;
+
+    #[test]
+    fn whoever_reads_in_order_gets_more_each_time_and_others_do_not() {
+        let pack = PackId::new(SessionId([1; 16]), [2; 16]);
+        let frame = |ordinal| FrameId { pack, ordinal };
+        let mut ahead = Ahead::default();
+        let mut read = |ordinal: u32, there: u32| {
+            let wanted = ahead.wanted(frame(ordinal));
+            ahead.fetched(frame(ordinal), wanted.min(there) as usize - 1);
+            wanted
+        };
+        assert_eq!(
+            [(0, 99), (1, 99), (3, 99), (7, 99), (15, 99), (31, 99)].map(|(at, n)| read(at, n)),
+            [1, 2, 4, 8, 16, 16]
+        );
+        // Fewer were there than were wanted, and the next is the one behind those.
+        assert_eq!(
+            [(47, 5), (52, 99), (7, 99), (40, 99), (39, 99)].map(|(at, n)| read(at, n)),
+            [16, 16, 1, 1, 1]
+        );
+    }
 }

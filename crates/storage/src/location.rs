@@ -162,7 +162,8 @@ fn prefix(path: &str) -> Result<String, String> {
 }
 
 fn endpoint(value: &str) -> Result<Url, String> {
-    let url = Url::parse(value).map_err(|e| format!("the endpoint is no URL: {e}"))?;
+    let url = Url::parse(value)
+        .map_err(|_| "the endpoint is no URL: it begins with http:// or https://".to_owned())?;
     let plain = url.username().is_empty()
         && url.password().is_none()
         && url.query().is_none()

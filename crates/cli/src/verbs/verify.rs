@@ -100,6 +100,13 @@ impl Verify {
             }?;
             if index.problems.is_empty() { Ok(()) } else { writeln!(out, "{INDEX_DAMAGED}") }
         })?;
+        if damaged > 0 {
+            let flags = context.shown_flags();
+            context.out.hint(&format!(
+                "while a source still has what is lost, its next `seawall backup{flags}` reads everything and heals older \
+                 points; `seawall restore{flags}` brings back the rest and names each file that it cannot"
+            ));
+        }
         let whole = damaged == 0 && index.problems.is_empty() && !stands;
         Ok(if whole { verbs::of_history(&repo) } else { Outcome::Damaged })
     }
