@@ -12,7 +12,6 @@ mod index;
 mod io;
 pub mod layout;
 mod log;
-mod own;
 pub mod protocol;
 mod reader;
 mod renew;

@@ -18,23 +18,27 @@ use format::key::Generation;
 use format::limit::{FRAME_BYTES_MAX, IMAGE_FRAME_BYTES_MAX, PACK_BYTES_TARGET};
 use format::pack::{ContentKind, FinishedPack, Limits, PackBuilder, Workbench, chunk_id};
 use format::reference::{FrameSet, Reference};
-use format::run::RUN_ROWS_MAX;
 use format::session::Purpose;
 use format::tree::Nodes;
 
 use crate::error::Error;
 use crate::fold::Fold;
 use crate::fresh::Fresh;
-use crate::index::{Index, OWN};
+use crate::index::{self, Index};
 use crate::io::Uploads;
 use crate::layout;
-use crate::own;
 use crate::repo::Repo;
 use crate::session::Session;
 
 /// An entry brings what is stored so far after this many bytes, or this much time.
 const FLUSH_BYTES: u64 = 512 << 20;
 const FLUSH_TIME: Duration = Duration::from_secs(120);
+
+/// And after this many chunks, so that what is known of them until a run lists them, about 200 bytes each, stays small.
+const FLUSH_CHUNKS: u64 = 1 << 18;
+
+/// Chunks that one run lists: 8 MB of it.
+const RUN_CHUNKS: usize = 1 << 18;
 
 /// What to do with a chunk that is already in the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub struct Writer<'r> {
     stored: Arc<Mutex<Stored>>,
     settled: Mutex<Vec<Brought>>,
     unbrought_bytes: Arc<AtomicU64>,
+    /// Chunks in packs that were seen, and that no run lists.
+    unlisted: Arc<AtomicU64>,
     flushed: Mutex<Duration>,
     substitutes: Mutex<BTreeMap<Reference, Reference>>,
     relies: Mutex<BTreeSet<PackId>>,
@@ -96,9 +102,9 @@ impl<'r> Writer<'r> {
             other => other,
         })?;
         let fold = repo.fold();
+        let chunk_key = **repo.bundle.newest().chunk_key().map_err(Error::Keys)?;
         let index = Index::load(repo, &fold)?;
         let sizes = if fold.packs.is_empty() { HashMap::new() } else { present_packs(repo)? };
-        let chunk_key = **repo.bundle.newest().chunk_key().map_err(Error::Keys)?;
         Ok(Writer {
             writer,
             id: session.id(),
@@ -113,6 +119,7 @@ impl<'r> Writer<'r> {
             stored: Arc::default(),
             settled: Mutex::default(),
             unbrought_bytes: Arc::default(),
+            unlisted: Arc::default(),
             flushed: Mutex::new(repo.world.monotonic()),
             substitutes: Mutex::default(),
             relies: Mutex::default(),
@@ -128,7 +135,7 @@ impl<'r> Writer<'r> {
     }
 
     /// Parts of the chunk index that could not be used, in sentences: what they list is stored again.
-    pub fn lost_index(&self) -> &[String] {
+    pub fn lost_index(&self) -> Vec<String> {
         self.index.damaged()
     }
 
@@ -172,10 +179,14 @@ impl<'r> Writer<'r> {
         if let Some(reference) = self.fresh.find(chunk) {
             return Ok(Some(Found::Own(reference)));
         }
+        let places = self.index.places(chunk);
+        if let Some(own) = places.iter().find(|reference| reference.pack.session() == self.id) {
+            return Ok(Some(Found::Own(*own)));
+        }
         let mut lost = None;
         // A pack that no entry brings was never counted, so nothing was lost with it.
         let brought = |reference: &Reference| self.packs.packs.contains_key(&reference.pack);
-        for reference in self.index.places(chunk).filter(brought) {
+        for reference in places.into_iter().filter(brought) {
             if !self.is_present(reference.pack) {
                 lost.get_or_insert(Found::Lost(reference));
             } else if lock(&self.session).may_refer(reference.pack)? {
@@ -250,6 +261,7 @@ impl<'r> Writer<'r> {
         let due = {
             let mut flushed = lock(&self.flushed);
             let due = self.unbrought_bytes.load(Ordering::Relaxed) >= FLUSH_BYTES
+                || self.unlisted.load(Ordering::Relaxed) >= FLUSH_CHUNKS
                 || (now.saturating_sub(*flushed) >= FLUSH_TIME && !lock(&self.stored).is_empty());
             if due {
                 *flushed = now;
@@ -274,34 +286,32 @@ impl<'r> Writer<'r> {
     fn take_brings(&self) -> Result<Vec<Brought>, Error> {
         let stored = std::mem::take(&mut *lock(&self.stored));
         self.unbrought_bytes.store(0, Ordering::Relaxed);
+        self.unlisted.store(0, Ordering::Relaxed);
         let (mut brings, chunks): (Vec<Brought>, Vec<Vec<Reference>>) = stored.into_iter().unzip();
         let packs = brings.iter().filter_map(|brought| layout::parse_pack(&brought.name));
         packs.for_each(|pack| lock(&self.session).stored(pack));
         let chunks = chunks.concat();
-        if chunks.is_empty() {
-            return Ok(brings);
-        }
-        if self.repo.bundle.newest().index.is_none() {
-            self.keep_own(&chunks);
-            return Ok(brings);
-        }
-        for part in chunks.chunks(RUN_ROWS_MAX / 4) {
-            brings.push(self.store_run(part)?);
+        for part in chunks.chunks(RUN_CHUNKS) {
+            brings.extend(self.list(part)?);
         }
         Ok(brings)
     }
 
-    /// A host that cannot seal a run remembers by itself what it stored, so as not to store it again.
-    fn keep_own(&self, chunks: &[Reference]) {
-        let name = RunId(self.repo.world.chance().bytes()).to_string();
-        // Only time and space hang on it.
-        let _ = own::keep(&self.repo.state.path(OWN), &name, chunks);
+    /// Lists chunks in a run and in the index. A host that cannot seal a run remembers by itself what it stored, so as not
+    /// to store it again.
+    fn list(&self, chunks: &[Reference]) -> Result<Option<Brought>, Error> {
+        let can_seal = self.repo.bundle.newest().index.is_some();
+        let run = can_seal.then(|| RunId(self.repo.world.chance().bytes()));
+        let brought = run.map(|run| self.store_run(run, chunks)).transpose()?;
+        if self.index.add(chunks, run) {
+            self.fresh.forget(chunks);
+        }
+        Ok(brought)
     }
 
-    fn store_run(&self, chunks: &[Reference]) -> Result<Brought, Error> {
+    fn store_run(&self, run: RunId, chunks: &[Reference]) -> Result<Brought, Error> {
         let mut chance = self.repo.world.chance();
-        let run = RunId(chance.bytes());
-        let bytes = crate::index::seal_run(self.repo, (self.writer, self.id), run, chunks, &mut chance)?;
+        let bytes = index::seal_run(self.repo, (self.writer, self.id), run, chunks, &mut chance)?;
         let key = layout::run(self.writer, self.id, run);
         let brought = Brought { name: key.to_string(), size: bytes.len() as u64, hash: Hash::of(&bytes) };
         self.stored_bytes.fetch_add(brought.size, Ordering::Relaxed);
@@ -314,10 +324,11 @@ impl<'r> Writer<'r> {
         let bytes = pack.object.into_bytes();
         let brought = Brought { name: key.to_string(), size: bytes.len() as u64, hash: pack.hash };
         lock(&self.session).uploading(id);
-        let (stored, unbrought, counted) =
-            (self.stored.clone(), self.unbrought_bytes.clone(), self.stored_bytes.clone());
+        let (stored, counted) = (self.stored.clone(), self.stored_bytes.clone());
+        let (unbrought, unlisted) = (self.unbrought_bytes.clone(), self.unlisted.clone());
         self.uploads.start(key, bytes.into(), move || {
             unbrought.fetch_add(brought.size, Ordering::Relaxed);
+            unlisted.fetch_add(pack.chunks.len() as u64, Ordering::Relaxed);
             counted.fetch_add(brought.size, Ordering::Relaxed);
             lock(&stored).push((brought, pack.chunks));
         })?;
