@@ -4,6 +4,7 @@
 //! those logs. [`Repo`] opens one and reads; [`Writer`] is the only way to add; nothing here can delete a pack.
 
 mod admin;
+mod buffers;
 mod catalog;
 mod error;
 mod fold;
@@ -12,6 +13,7 @@ mod index;
 mod io;
 pub mod layout;
 mod log;
+mod pace;
 pub mod protocol;
 mod reader;
 mod renew;

@@ -21,12 +21,14 @@ use format::reference::{FrameSet, Reference};
 use format::session::Purpose;
 use format::tree::Nodes;
 
+use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::fold::Fold;
 use crate::fresh::Fresh;
 use crate::index::{self, Index};
 use crate::io::Uploads;
 use crate::layout;
+use crate::pace::Pace;
 use crate::repo::Repo;
 use crate::session::Session;
 
@@ -74,6 +76,7 @@ pub struct Writer<'r> {
     sizes: HashMap<PackId, u64>,
     fresh: Fresh,
     uploads: Uploads,
+    buffers: Buffers,
     stored: Arc<Mutex<Stored>>,
     settled: Mutex<Vec<Brought>>,
     unbrought_bytes: Arc<AtomicU64>,
@@ -116,6 +119,7 @@ impl<'r> Writer<'r> {
             sizes,
             fresh: Fresh::default(),
             uploads: repo.io.uploads(&repo.world),
+            buffers: Buffers::default(),
             stored: Arc::default(),
             settled: Mutex::default(),
             unbrought_bytes: Arc::default(),
@@ -161,7 +165,8 @@ impl<'r> Writer<'r> {
 
     /// A worker with a pack of its own.
     pub fn worker(&self, kind: ContentKind) -> Worker<'_, 'r> {
-        Worker { writer: self, kind, frame_bytes: FRAME_BYTES_MAX, bench: self.bench(), pack: None }
+        let pace = Pace::new(&self.repo.world);
+        Worker { writer: self, kind, frame_bytes: FRAME_BYTES_MAX, bench: self.bench(), pace, pack: None }
     }
 
     /// A worker for blocks of images: of neighbouring blocks some change and some stay, so its frames are short.
@@ -319,20 +324,24 @@ impl<'r> Writer<'r> {
         Ok(brought)
     }
 
-    fn upload(&self, pack: FinishedPack) -> Result<(), Error> {
+    /// Starts an upload; how long that had to wait for earlier ones.
+    fn upload(&self, pack: FinishedPack) -> Result<Duration, Error> {
         let (id, key) = (pack.id, layout::pack(pack.id));
         let bytes = pack.object.into_bytes();
         let brought = Brought { name: key.to_string(), size: bytes.len() as u64, hash: pack.hash };
         lock(&self.session).uploading(id);
         let (stored, counted) = (self.stored.clone(), self.stored_bytes.clone());
         let (unbrought, unlisted) = (self.unbrought_bytes.clone(), self.unlisted.clone());
-        self.uploads.start(key, bytes.into(), move || {
+        let begun = self.repo.world.monotonic();
+        self.uploads.start(key, self.buffers.lend(bytes), move || {
             unbrought.fetch_add(brought.size, Ordering::Relaxed);
             unlisted.fetch_add(pack.chunks.len() as u64, Ordering::Relaxed);
             counted.fetch_add(brought.size, Ordering::Relaxed);
             lock(&stored).push((brought, pack.chunks));
         })?;
-        self.flush_if_due()
+        let waited = self.repo.world.monotonic().saturating_sub(begun);
+        self.flush_if_due()?;
+        Ok(waited)
     }
 
     fn keep(&self, number: u32, reference: &Reference) {
@@ -371,6 +380,7 @@ pub struct Worker<'w, 'r> {
     kind: ContentKind,
     frame_bytes: usize,
     bench: Workbench,
+    pace: Pace,
     /// The pack that it fills, and the number that it has among those of the session.
     pack: Option<(u32, PackBuilder)>,
 }
@@ -413,7 +423,9 @@ impl Worker<'_, '_> {
         match self.pack.take() {
             Some((_, pack)) if !pack.is_empty() => {
                 let pack = pack.finish(&mut self.bench).map_err(Error::object("a pack", "memory"))?;
-                self.writer.upload(pack)
+                let waited = self.writer.upload(pack)?;
+                self.bench.set_patience(self.pace.after(&self.writer.repo.world, waited));
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -434,5 +446,5 @@ fn new_pack(writer: &Writer<'_>, kind: ContentKind, frame_bytes: usize) -> PackB
     let id = PackId::new(writer.id, chance.bytes());
     let limits = Limits { frame_bytes, pack_bytes: PACK_BYTES_TARGET };
     let place = (writer.repo.genesis.id, writer.repo.bundle.domain, writer.generation());
-    PackBuilder::new(place, kind, id, limits, &mut chance)
+    PackBuilder::new(place, kind, id, limits, &mut chance).in_buffer(writer.buffers.take())
 }
