@@ -4,7 +4,6 @@
 //! those logs. [`Repo`] opens one and reads; [`Writer`] is the only way to add; nothing here can delete a pack.
 
 mod admin;
-mod buffers;
 mod catalog;
 mod error;
 mod fold;

@@ -20,8 +20,8 @@ use format::pack::{ContentKind, FinishedPack, Limits, PackBuilder, Workbench, ch
 use format::reference::{FrameSet, Reference};
 use format::session::Purpose;
 use format::tree::Nodes;
+use storage::Buffers;
 
-use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::fold::Fold;
 use crate::fresh::Fresh;
@@ -41,6 +41,12 @@ const FLUSH_CHUNKS: u64 = 1 << 18;
 
 /// Chunks that one run lists: 8 MB of it.
 const RUN_CHUNKS: usize = 1 << 18;
+
+/// A pack becomes at most a frame longer than what is aimed at, for a wrong guess.
+const PACK_BUFFER_BYTES: usize = PACK_BYTES_TARGET + 2 * FRAME_BYTES_MAX;
+
+/// Buffers of packs that wait to be used again: as many as may be on their way at once.
+const SPARE_PACKS_MAX: usize = 4;
 
 /// What to do with a chunk that is already in the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +125,7 @@ impl<'r> Writer<'r> {
             sizes,
             fresh: Fresh::default(),
             uploads: repo.io.uploads(&repo.world),
-            buffers: Buffers::default(),
+            buffers: Buffers::keeping(SPARE_PACKS_MAX * PACK_BUFFER_BYTES),
             stored: Arc::default(),
             settled: Mutex::default(),
             unbrought_bytes: Arc::default(),
@@ -446,5 +452,5 @@ fn new_pack(writer: &Writer<'_>, kind: ContentKind, frame_bytes: usize) -> PackB
     let id = PackId::new(writer.id, chance.bytes());
     let limits = Limits { frame_bytes, pack_bytes: PACK_BYTES_TARGET };
     let place = (writer.repo.genesis.id, writer.repo.bundle.domain, writer.generation());
-    PackBuilder::new(place, kind, id, limits, &mut chance).in_buffer(writer.buffers.take())
+    PackBuilder::new(place, kind, id, limits, &mut chance).in_buffer(writer.buffers.take(PACK_BUFFER_BYTES))
 }
