@@ -2,34 +2,13 @@
 //!
 //! Both cut the same 16 MiB with the same sizes; `fastcdc` once with its own table and once with ours.
 
+use benches::{noise, text};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fastcdc::v2020::{self, FastCDC, Normalization};
 use format::cutter::{Cutter, Sizes, Stream};
 use std::hint::black_box;
 
 const LEN: usize = 16 << 20;
-
-fn noise(seed: &[u8], len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(seed).finalize_xof().fill(&mut bytes);
-    bytes
-}
-
-/// Lines of words, chosen by noise: the bytes of a log, without its repetitions.
-fn text(len: usize) -> Vec<u8> {
-    let mut text = Vec::with_capacity(len + 32);
-    let picks = noise(b"text", len);
-    for pick in picks.chunks_exact(2) {
-        let word = noise(&[pick[0] % 64], 3 + usize::from(pick[0] % 8));
-        text.extend(word.iter().map(|byte| b'a' + byte % 26));
-        text.push(if pick[1] < 32 { b'\n' } else { b' ' });
-        if text.len() >= len {
-            break;
-        }
-    }
-    text.truncate(len);
-    text
-}
 
 fn count(data: &[u8], mut cut: impl FnMut(&[u8]) -> usize) -> usize {
     let (mut at, mut chunks) = (0, 0);

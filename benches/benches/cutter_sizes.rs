@@ -122,7 +122,9 @@ fn files(path: &Path, into: &mut Vec<PathBuf>) -> io::Result<()> {
 fn main() -> io::Result<()> {
     let ways = Way::all();
     let mut counts: Vec<Count> = ways.iter().map(|_| Count::default()).collect();
-    let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--bench");
+    // Cargo and who runs all benches add options of their own.
+    let is_path = |argument: &std::ffi::OsString| !argument.as_encoded_bytes().starts_with(b"--");
+    let arguments = std::env::args_os().skip(1).filter(is_path);
     for (index, argument) in arguments.enumerate() {
         let mut paths = Vec::new();
         files(Path::new(&argument), &mut paths)?;

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::verbs::{
-    backup, cat, catalog, completions, diff, find, init, key, log, ls, man, points, rescue, restore, stats,
-    verify, writer,
+    backup, bench, cat, catalog, completions, diff, find, init, key, log, ls, man, points, rescue, restore,
+    stats, verify, writer,
 };
 
 /// Back up data, and prove that it can be brought back.
@@ -100,6 +100,7 @@ pub(crate) enum Change {
     Backup(Box<backup::Backup>),
     Writer(writer::Writer),
     Rescue(rescue::Rescue),
+    Bench(bench::Bench),
 }
 
 impl Change {
@@ -109,6 +110,7 @@ impl Change {
             Change::Backup(verb) => verb.run(context),
             Change::Writer(verb) => verb.run(context),
             Change::Rescue(verb) => verb.run(context),
+            Change::Bench(verb) => verb.run(context),
         }
     }
 }

@@ -153,6 +153,20 @@ impl Context {
         Ok(Made { repo, key_file })
     }
 
+    /// Makes a repository at `location` that nobody will open again: its key is kept nowhere. What this host knows of it
+    /// goes into `state`.
+    pub(crate) fn make_passing(
+        &self,
+        location: &storage::Location,
+        state: &std::path::Path,
+    ) -> Result<Repo, Error> {
+        let io = self.io_at(location)?;
+        let held = Held::KeyFile(format::key::KeyFile::fresh(&mut self.world.chance()));
+        let (world, lock) = (self.world.clone(), held.locks()?);
+        let opening = Opening { world, io, state, secret: held.opens(), trust: None, host: host() };
+        Ok(Repo::create(opening, &lock, "a passing key", chunk_sizes())?)
+    }
+
     /// Says if a file with a secret may be read by others on this machine.
     fn warn_of_open_secrets(&self) {
         use std::os::unix::fs::PermissionsExt;
@@ -171,9 +185,13 @@ impl Context {
 
     /// The way to the region.
     pub(crate) fn io(&self) -> Result<Io, Error> {
-        let place = self.repository()?;
+        self.io_at(&self.repository()?.location)
+    }
+
+    /// The way to a place.
+    pub(crate) fn io_at(&self, location: &storage::Location) -> Result<Io, Error> {
         let network = settings::network(&self.global)?;
-        let store = storage::open(&place.location, &network, &self.world)?;
+        let store = storage::open(location, &network, &self.world)?;
         Ok(Io::new(Region::new(REGION, store)))
     }
 

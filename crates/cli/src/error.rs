@@ -70,6 +70,9 @@ pub(crate) enum Error {
     /// Ctrl-C while something was asked.
     #[error("interrupted")]
     Interrupted,
+    /// Ctrl-C where nothing was to stay, and nothing did.
+    #[error("interrupted; nothing was left behind")]
+    Cleared,
     /// A local file.
     #[error("{act} {}: {source}", path.display())]
     Local {
@@ -108,7 +111,7 @@ impl Error {
     /// The exit code of this error.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Error::Interrupted => INTERRUPTED,
+            Error::Interrupted | Error::Cleared => INTERRUPTED,
             Error::Engine(error) if is_stopped(error) => INTERRUPTED,
             _ => exit_code(self.remedy()),
         }
@@ -139,7 +142,8 @@ impl Remedied for Error {
             Error::Request(_) | Error::NoHome { .. } | Error::NoTerminal => Remedy::Correct,
             Error::NoKeyFile(_) | Error::BadKeyFile { .. } | Error::NotForRescue { .. } => Remedy::Correct,
             Error::PublicKey(_) | Error::BadPublicKey { .. } => Remedy::Correct,
-            Error::Interrupted | Error::Local { .. } | Error::Output(_) => Remedy::Stop,
+            Error::Interrupted | Error::Cleared => Remedy::Stop,
+            Error::Local { .. } | Error::Output(_) => Remedy::Stop,
         }
     }
 }
@@ -170,7 +174,7 @@ pub(crate) fn exit_code(remedy: Remedy) -> u8 {
 pub(crate) enum Outcome {
     /// All of it is done.
     Done,
-    /// Something that is only a cache is not as it should be.
+    /// Something that is only a cache is not as it should be, or what should be gone is still there.
     Failed,
     /// Done, but some items are missing.
     Incomplete,

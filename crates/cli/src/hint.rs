@@ -25,7 +25,7 @@ pub(crate) fn of(error: &Error, flags: &str) -> Option<String> {
             Some("put the passphrase into a file and name it with --passphrase-file".to_owned())
         }
         Error::Interrupted => Some(AGAIN.to_owned()),
-        Error::Request(_) | Error::Local { .. } | Error::Output(_) => None,
+        Error::Cleared | Error::Request(_) | Error::Local { .. } | Error::Output(_) => None,
     }
 }
 

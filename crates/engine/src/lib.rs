@@ -6,6 +6,7 @@
 
 pub mod backup;
 mod basis;
+pub mod bench;
 mod budget;
 pub mod diff;
 mod error;

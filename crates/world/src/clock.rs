@@ -1,6 +1,7 @@
-//! Two kinds of time: the wall clock, which people read and which may jump, and a monotonic one for durations.
+//! Three kinds of time: the wall clock, which people read and which may jump, a monotonic one for durations, and what the
+//! cores spent on this process.
 //!
-//! This is the only file that may ask the machine for either.
+//! This is the only file that may ask the machine for any of them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +15,9 @@ pub trait Clock: Send + Sync {
 
     /// Time since an arbitrary start; never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// Time that the cores spent on this process so far, all its threads together.
+    fn cpu(&self) -> Duration;
 
     /// Waits without blocking a thread.
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -73,6 +77,11 @@ impl Clock for MachineClock {
         self.start.elapsed()
     }
 
+    fn cpu(&self) -> Duration {
+        let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Duration::try_from(spent).expect("a process never spent less than nothing")
+    }
+
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(tokio::time::sleep(time))
     }
@@ -113,6 +122,11 @@ impl Clock for SimulatedClock {
 
     fn monotonic(&self) -> Duration {
         self.state.lock().expect("no holder of this lock panics").1
+    }
+
+    /// As if one core were busy all the time.
+    fn cpu(&self) -> Duration {
+        self.monotonic()
     }
 
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -72,6 +72,11 @@ impl World {
         self.clock.monotonic()
     }
 
+    /// Time that the cores spent on this process so far, all its threads together.
+    pub fn cpu(&self) -> Duration {
+        self.clock.cpu()
+    }
+
     /// Waits without blocking a thread.
     pub fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         self.clock.sleep(time)

@@ -39,6 +39,20 @@ fn the_machine_clock_is_after_2025_and_never_goes_back() {
 }
 
 #[test]
+fn work_costs_time_of_a_core() {
+    let world = World::real();
+    let (begun, spent) = (world.monotonic(), world.cpu());
+    let mut chance = world.chance();
+    while world.cpu() - spent < Duration::from_millis(20) {
+        std::hint::black_box(chance.bytes::<4096>());
+    }
+    assert!(world.monotonic() - begun > Duration::from_millis(1));
+    let clock = Arc::new(SimulatedClock::at(0));
+    clock.pass(Duration::from_secs(3));
+    assert_eq!(World::simulated(1, clock).cpu(), Duration::from_secs(3));
+}
+
+#[test]
 fn below_stays_below() {
     let mut chance = Chance::from_key([3; 32]);
     assert!((0..1_000).all(|n| chance.below(n + 1) <= n));

@@ -1,6 +1,7 @@
 //! One file per verb: its words, what it calls, what it says.
 
 pub(crate) mod backup;
+pub(crate) mod bench;
 pub(crate) mod cat;
 pub(crate) mod catalog;
 pub(crate) mod completions;
