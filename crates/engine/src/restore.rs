@@ -1,16 +1,21 @@
 //! Bringing a point back: as parallel as making it, checked chunk by chunk, never outside the target.
 //!
-//! The tree is walked in order and taken in windows. In a window, pieces of content are grouped by the frames that hold
-//! them, frames by packs; neighbouring frames are fetched in one request, many at once; whoever opens a frame writes all
-//! pieces in it to where they belong. A file gets its metadata when its last byte is written, directories at the end,
-//! deepest first. A file that cannot be had whole is not left behind as if it were.
+//! The tree is walked in order and taken in windows, one gathered while the one before is fetched. In a window, pieces of
+//! content are grouped by the frames that hold them, frames by packs; neighbouring frames are fetched in one request, many
+//! at once; whoever opens a frame writes all pieces in it to where they belong. A file gets its metadata when its last byte
+//! is written, directories at the end, deepest first. A file that cannot be had whole is not left behind as if it were.
 
 mod compare;
+mod fetch;
+mod files;
 mod include;
+mod later;
+mod names;
 mod onto;
 mod plan;
 mod window;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,7 +32,11 @@ use include::Chosen;
 pub(crate) use include::Include;
 pub use plan::{Plan, plan};
 
+use crate::budget::{DIRECTORIES_MAX, PARTS_AT_ONCE, WINDOW_BYTES};
 use crate::error::{Error, Problem};
+use files::Files;
+use later::Later;
+use names::Names;
 use window::Window;
 
 /// Files that are read back together.
@@ -103,11 +112,36 @@ fn nothing_matches(request: &Request) -> Error {
     Error::Request(format!("nothing in the point matches {globs}; nothing was restored"))
 }
 
+/// How much a restore plans and remembers, whatever the source. There are two windows at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a window: about 100 for each piece of content, 512 for each file.
+    pub window_bytes: usize,
+    /// Parts of one file that are planned together, and compared with what is there by all threads.
+    pub parts_at_once: usize,
+    /// Directories that are remembered until the end; where there are more, the tree is walked a second time.
+    pub directories: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { window_bytes: WINDOW_BYTES, parts_at_once: PARTS_AT_ONCE, directories: DIRECTORIES_MAX }
+    }
+}
+
 /// Brings a point back.
 pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
+    restore_within(repo, request, Limits::default())
+}
+
+/// As [`restore`], within other limits.
+pub fn restore_within(repo: &Repo, request: &Request, limits: Limits) -> Result<Report, Error> {
     let begun = repo.world().monotonic();
     let include = Include::new(&request.include)?;
     let reader = Reader::new(repo)?;
+    if request.include.is_empty() {
+        reader.expect_all();
+    }
     let target = Target::open(&request.into, request.existing, request.ownership)?;
     if let Some(onto) = target.onto() {
         onto::check(&reader, request, &include, onto)?;
@@ -119,82 +153,94 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
     repo.world().report(Step::Phase("restoring"));
     let sizes = request.point.point.sizes;
     repo.world().report(Step::Expect { items: sizes.files, bytes: sizes.bytes_logical });
+    let files = Files::new(&reader, &target);
     let mut run = Run {
         reader: &reader,
         target: &target,
-        report: Report::default(),
-        directories: Vec::new(),
-        flagged: Vec::new(),
+        request,
+        include: &include,
+        files: &files,
+        directories: Later::new(limits.directories),
+        flagged: Later::new(limits.directories),
+        names: Names::default(),
         leaf: None,
         wanted: false,
-        resume: request.resume,
     };
-    run.walk_all(&pool, request, &include)?;
-    if !run.wanted && run.report.problems.is_empty() {
+    run.walk_all(&pool, limits)?;
+    if !run.wanted && files.report().problems.is_empty() {
         return Err(nothing_matches(request));
     }
-    run.report.unmatched = include.unmatched();
+    files.report().unmatched = include.unmatched();
     if request.remove_others {
-        run.remove_others(request)?;
+        run.remove_others()?;
     }
     run.finish_directories();
     target.sync()?;
     if request.read_back {
-        run.read_back(&pool, request, &include)?;
+        run.read_back(&pool)?;
     }
     run.set_flags();
-    run.report.time = repo.world().monotonic().saturating_sub(begun);
-    Ok(run.report)
+    let mut report = files.into_report();
+    report.time = repo.world().monotonic().saturating_sub(begun);
+    Ok(report)
 }
 
 struct Run<'a, 'r> {
     reader: &'a Reader<'r>,
     target: &'a Target,
-    report: Report,
-    directories: Vec<(TreePath, Meta)>,
+    request: &'a Request,
+    include: &'a Include,
+    files: &'a Files<'a, 'r>,
+    directories: Later,
     /// What takes no change once its flags are set.
-    flagged: Vec<(TreePath, Meta)>,
+    flagged: Later,
+    names: Names,
     /// The last entry that was no directory. What lies below it would come next in path order.
     leaf: Option<TreePath>,
     /// Whether anything was asked for that is there.
     wanted: bool,
-    /// Whether the folder is the point's, although it was there.
-    resume: bool,
 }
 
 impl Run<'_, '_> {
     /// What is wanted first comes first, in the order in which it was named; then the rest.
-    fn walk_all(
-        &mut self,
-        pool: &rayon::ThreadPool,
-        request: &Request,
-        include: &Include,
-    ) -> Result<(), Error> {
-        let first: Vec<Include> = request
+    fn walk_all(&mut self, pool: &rayon::ThreadPool, limits: Limits) -> Result<(), Error> {
+        let first: Vec<Include> = self
+            .request
             .first
             .iter()
             .map(|glob| Include::new(std::slice::from_ref(glob)))
             .collect::<Result<_, _>>()?;
-        let mut window = Window::new(self.reader, self.target);
-        for pass in 0..=first.len() {
-            self.leaf = None;
-            let turn = |path: &TreePath| first.iter().position(|f| f.matches(path)).unwrap_or(first.len());
-            let walk = include.walk(self.reader, request.point.point.root);
-            self.walk(pool, walk, &mut window, &|path| include.matches(path) && turn(path) == pass)?;
-            self.run_window(pool, &mut window)?;
-        }
-        window.link_names(&mut self.report);
+        let files = self.files;
+        fetch::behind(files, pool, |hand_over| {
+            let mut window = Window::new(files, hand_over, limits);
+            for pass in 0..=first.len() {
+                self.leaf = None;
+                let turn =
+                    |path: &TreePath| first.iter().position(|f| f.matches(path)).unwrap_or(first.len());
+                self.walk(pool, &mut window, &|path| turn(path) == pass)?;
+                window.flush();
+                if pass < first.len() {
+                    files.wait_until_idle();
+                }
+            }
+            Ok(())
+        })?;
+        self.check_stop()?;
+        std::mem::take(&mut self.names).link(files);
         Ok(())
     }
 
     fn walk(
         &mut self,
         pool: &rayon::ThreadPool,
-        mut walk: Chosen<'_, '_>,
-        window: &mut Window<'_, '_>,
-        wanted: &dyn Fn(&TreePath) -> bool,
+        window: &mut Window<'_, '_, '_>,
+        is_now: &dyn Fn(&TreePath) -> bool,
     ) -> Result<(), Error> {
+        let mut walk = self.include.walk(self.reader, self.request.point.point.root);
         while let Some(entry) = walk.next() {
+            if self.files.is_stopped() {
+                break;
+            }
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) if is_damage(&error) => {
@@ -203,17 +249,10 @@ impl Run<'_, '_> {
                 }
                 Err(error) => return Err(error),
             };
-            if self.contradicts(&entry) {
-                continue;
-            }
-            if wanted(&entry.path) {
+            if !self.contradicts(&entry) && self.include.matches(&entry.path) && is_now(&entry.path) {
                 self.wanted = true;
                 self.place(entry, pool, window)?;
             }
-            if window.is_full() {
-                self.run_window(pool, window)?;
-            }
-            self.check_stop()?;
         }
         Ok(())
     }
@@ -223,7 +262,7 @@ impl Run<'_, '_> {
     fn contradicts(&mut self, entry: &Entry) -> bool {
         if let Some(leaf) = self.leaf.as_ref().filter(|leaf| entry.path.starts_with(leaf)) {
             let what = format!("the tree contradicts itself: {leaf} is no directory, and this lies below it");
-            self.report.problems.push(Problem { path: entry.path.clone(), what, damaged: true });
+            self.name(Problem { path: entry.path.clone(), what, damaged: true });
             return true;
         }
         if entry.meta.kind != Kind::Directory {
@@ -232,9 +271,8 @@ impl Run<'_, '_> {
         false
     }
 
-    fn run_window(&mut self, pool: &rayon::ThreadPool, window: &mut Window<'_, '_>) -> Result<(), Error> {
-        window.run(pool, &mut self.report)?;
-        self.check_stop()
+    fn name(&self, problem: Problem) {
+        self.files.report().problems.push(problem);
     }
 
     fn check_stop(&self) -> Result<(), Error> {
@@ -243,22 +281,23 @@ impl Run<'_, '_> {
 
     /// Removes what the target holds and the point does not, deepest first. Where part of the point could not be read,
     /// nobody knows what belongs to it, and everything stays.
-    fn remove_others(&mut self, request: &Request) -> Result<(), Error> {
-        if self.report.problems.iter().any(|problem| problem.damaged) {
+    fn remove_others(&mut self) -> Result<(), Error> {
+        let mut report = self.files.report();
+        if report.problems.iter().any(|problem| problem.damaged) {
             let what = "nothing was removed, as part of the point could not be read";
-            self.report.not_removed.push(Problem::new(&TreePath::root(), what));
+            report.not_removed.push(Problem::new(&TreePath::root(), what));
             return Ok(());
         }
         let mut stays: Option<TreePath> = None;
-        for path in others(self.reader, request)?.into_iter().rev() {
+        for path in others(self.reader, self.request)?.into_iter().rev() {
             // What could not be removed keeps the directories that it lies in.
             if stays.as_ref().is_some_and(|below| below.starts_with(&path)) {
                 continue;
             }
             match self.target.remove(&path) {
-                Ok(()) => self.report.removed += 1,
+                Ok(()) => report.removed += 1,
                 Err(error) => {
-                    self.report.not_removed.push(Problem::new(&path, error));
+                    report.not_removed.push(Problem::new(&path, error));
                     stays = Some(path);
                 }
             }
@@ -267,35 +306,32 @@ impl Run<'_, '_> {
     }
 
     /// Reads every file that was restored, and compares each chunk with its id.
-    fn read_back(
-        &mut self,
-        pool: &rayon::ThreadPool,
-        request: &Request,
-        include: &Include,
-    ) -> Result<(), Error> {
+    fn read_back(&mut self, pool: &rayon::ThreadPool) -> Result<(), Error> {
         use rayon::prelude::*;
         self.reader.repo().world().report(Step::Phase("reading back"));
         let named: std::collections::BTreeSet<TreePath> =
-            self.report.problems.iter().map(|problem| problem.path.clone()).collect();
+            self.files.report().problems.iter().map(|problem| problem.path.clone()).collect();
         let mut batch = Vec::new();
-        let mut walk = include.walk(self.reader, request.point.point.root);
+        let mut walk = self.include.walk(self.reader, self.request.point.point.root);
         loop {
             self.check_stop()?;
             let next = walk.next();
             let done = next.is_none();
             // What could not be read is named already.
             batch.extend(next.and_then(Result::ok).filter(|entry| {
-                entry.meta.kind == Kind::File && include.matches(&entry.path) && !named.contains(&entry.path)
+                let is_file = entry.meta.kind == Kind::File;
+                is_file && self.include.matches(&entry.path) && !named.contains(&entry.path)
             }));
             if done || batch.len() >= READ_BACK_FILES {
-                let wrong = |entry: Entry| match compare::is_whole(self.target, self.reader, &entry) {
+                let (target, reader) = (self.target, self.reader);
+                let wrong = |entry: Entry| match compare::is_whole(target, reader, &entry) {
                     Ok(true) => None,
                     Ok(false) => Some(Problem::new(&entry.path, "it reads back other than it was written")),
                     Err(error) => Some(Problem::new(&entry.path, error)),
                 };
                 let batch = std::mem::take(&mut batch);
                 let found: Vec<Problem> = pool.install(|| batch.into_par_iter().filter_map(wrong).collect());
-                self.report.problems.extend(found);
+                self.files.report().problems.extend(found);
             }
             if done {
                 return Ok(());
@@ -304,7 +340,7 @@ impl Run<'_, '_> {
     }
 
     /// A node of the tree is gone: what it held is named as far as it is known.
-    fn lost_subtree(&mut self, walk: &Chosen<'_, '_>, error: &Error) {
+    fn lost_subtree(&self, walk: &Chosen<'_, '_>, error: &Error) {
         let (path, count) = match walk.missing() {
             Some(child) => (child.first.clone(), child.totals.entries),
             None => (TreePath::root(), 0),
@@ -313,7 +349,7 @@ impl Run<'_, '_> {
             0 => format!("the tree cannot be read from here on: {error}"),
             count => format!("{count} entries from here on are lost: {error}"),
         };
-        self.report.problems.push(Problem { path, what, damaged: true });
+        self.name(Problem { path, what, damaged: true });
     }
 
     /// Makes an entry or plans it. What every later one would meet too is returned.
@@ -321,25 +357,20 @@ impl Run<'_, '_> {
         &mut self,
         entry: Entry,
         pool: &rayon::ThreadPool,
-        window: &mut Window<'_, '_>,
+        window: &mut Window<'_, '_, '_>,
     ) -> Result<(), Error> {
         let path = entry.path.clone();
         if entry.meta.xattrs.iter().any(|(name, _)| &**name == FLAGS) {
-            self.flagged.push((path.clone(), entry.meta.clone()));
+            self.flagged.add(&path, &entry.meta);
             self.target.unlock(&path, &entry.meta);
         }
         let placed = match entry.meta.kind {
             Kind::Directory => {
-                let made = self.target.directory(&entry.path).map_err(Error::from);
-                self.directories.push((entry.path, entry.meta));
-                made
+                self.directories.add(&entry.path, &entry.meta);
+                self.target.directory(&entry.path).map_err(Error::from)
             }
-            Kind::File => window.file(entry, pool, &mut self.report),
-            Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice
-                if window.is_further_name(&entry) =>
-            {
-                Ok(())
-            }
+            _ if self.names.is_further(&entry) => Ok(()),
+            Kind::File => window.file(entry, pool),
             Kind::Symlink => self.make(&entry, |target| target.symlink(&entry.path, &entry.meta.target)),
             Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
                 self.make(&entry, |target| target.special(&entry.path, &entry.meta))
@@ -347,50 +378,56 @@ impl Run<'_, '_> {
         };
         match placed {
             Err(error) if concerns_everything(&error) => return Err(error),
-            Err(error) => self.report.problems.push(Problem::new(&path, error)),
+            Err(error) => self.name(Problem::new(&path, error)),
             Ok(()) => {}
         }
         Ok(())
     }
 
-    fn make(
-        &mut self,
-        entry: &Entry,
-        act: impl Fn(&Target) -> Result<(), source::Error>,
-    ) -> Result<(), Error> {
+    fn make(&self, entry: &Entry, act: impl Fn(&Target) -> Result<(), source::Error>) -> Result<(), Error> {
         if let Some(parent) = entry.path.parent() {
             self.target.directory(&parent)?;
         }
         act(self.target)?;
         for shortfall in self.target.metadata(&entry.path, &entry.meta)? {
-            self.report.shortfalls.push(Problem::new(&shortfall.path, &shortfall));
+            self.files.report().shortfalls.push(Problem::new(&shortfall.path, &shortfall));
         }
         Ok(())
     }
 
     /// After all else, deepest first. What is not back is named already.
     fn set_flags(&mut self) {
-        for (path, meta) in self.flagged.iter().rev() {
-            if !self.report.problems.iter().any(|problem| problem.path == *path) {
+        let mut report = self.files.report();
+        let named: HashSet<TreePath> = report.problems.iter().map(|problem| problem.path.clone()).collect();
+        let is_flagged = |entry: &Entry| entry.meta.xattrs.iter().any(|(name, _)| &**name == FLAGS);
+        let given = (self.reader, self.request, self.include);
+        std::mem::take(&mut self.flagged).deepest_first(given, is_flagged, |path, meta| {
+            if !named.contains(path) {
                 let shortfall = self.target.flags(path, meta);
-                self.report.shortfalls.extend(shortfall.map(|s| Problem::new(path, s)));
+                report.shortfalls.extend(shortfall.map(|s| Problem::new(path, s)));
             }
-        }
+        });
     }
 
     /// Deepest first, because writing into a directory changes its time.
     fn finish_directories(&mut self) {
+        let mut report = self.files.report();
         // A directory that was there and holds other things too keeps its own.
-        let is_own = |path: &TreePath| self.resume || self.target.is_new() || !path.is_root();
-        for (path, meta) in self.directories.iter().rev().filter(|(path, _)| is_own(path)) {
+        let is_own = |path: &TreePath| self.request.resume || self.target.is_new() || !path.is_root();
+        let is_directory = |entry: &Entry| entry.meta.kind == Kind::Directory;
+        let given = (self.reader, self.request, self.include);
+        std::mem::take(&mut self.directories).deepest_first(given, is_directory, |path, meta| {
+            if !is_own(path) {
+                return;
+            }
             match self.target.metadata(path, meta) {
                 Ok(shortfalls) => {
                     let named = shortfalls.iter().map(|s| Problem::new(&s.path, s));
-                    self.report.shortfalls.extend(named);
+                    report.shortfalls.extend(named);
                 }
-                Err(error) => self.report.problems.push(Problem::new(path, error)),
+                Err(error) => report.problems.push(Problem::new(path, error)),
             }
-        }
+        });
     }
 }
 

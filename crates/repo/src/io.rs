@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use storage::{KeyPrefix, Listed, ObjectKey, Region, Store};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use world::World;
 
@@ -152,26 +152,62 @@ impl Io {
     /// flight or held stay under `bytes_max`, but for one range that is larger.
     pub fn get_ranges<T: Send + 'static>(
         &self,
-        ranges: impl IntoIterator<Item = (T, ObjectKey, std::ops::Range<u64>)>,
+        ranges: impl IntoIterator<Item = Wanted<T>>,
         bytes_max: u64,
         mut each: impl FnMut(T, Result<Held, Error>),
     ) {
-        let budget =
-            Arc::new(Semaphore::new(usize::try_from(bytes_max.div_ceil(GRAIN as u64)).unwrap_or(1).max(1)));
-        let most = budget.available_permits();
-        let one = |(tag, key, range): (T, ObjectKey, std::ops::Range<u64>)| {
-            let (store, budget) = (self.region.store.clone(), budget.clone());
-            async move {
-                let grains = usize::try_from((range.end.saturating_sub(range.start)).div_ceil(GRAIN as u64));
-                let grains = u32::try_from(grains.unwrap_or(most).min(most)).unwrap_or(u32::MAX);
-                let permit = budget.acquire_many_owned(grains).await.expect("the budget is never closed");
-                let bytes = store.get_range(&key, range).await.map_err(Error::from);
-                (tag, bytes.map(|bytes| Held { bytes, _permit: permit }))
-            }
-        };
-        let mut arriving = stream::iter(ranges).map(one).buffer_unordered(REQUESTS_MAX);
-        while let Some((tag, bytes)) = self.runtime.block_on(arriving.next()) {
+        let mut ranges = ranges.into_iter();
+        let each = |tag, bytes| {
             each(tag, bytes);
+            true
+        };
+        self.runtime.block_on(self.arrive(async || ranges.next(), bytes_max, each));
+    }
+
+    /// As [`Io::get_ranges`], of what comes out of `ranges` as long as its other end lives and the world is not to stop;
+    /// `each` answers whether to go on.
+    pub fn get_fed<T: Send + 'static>(
+        &self,
+        ranges: Ranges<T>,
+        bytes_max: u64,
+        world: &World,
+        each: impl FnMut(T, Result<Held, Error>) -> bool,
+    ) {
+        let Ranges(mut ranges) = ranges;
+        let arrive = self.arrive(async || ranges.recv().await, bytes_max, each);
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = stopped(world) => {}
+                () = arrive => {}
+            }
+        });
+    }
+
+    /// Each range is a task of its own: the runtime's threads that read from the lines also gather what they read, and
+    /// nobody is woken before a range is there as a whole.
+    async fn arrive<T: Send + 'static>(
+        &self,
+        mut next: impl AsyncFnMut() -> Option<Wanted<T>>,
+        bytes_max: u64,
+        mut each: impl FnMut(T, Result<Held, Error>) -> bool,
+    ) {
+        let grains = usize::try_from(bytes_max.div_ceil(GRAIN as u64)).unwrap_or(Semaphore::MAX_PERMITS);
+        let budget = Arc::new(Semaphore::new(grains.clamp(1, Semaphore::MAX_PERMITS)));
+        let most = budget.available_permits();
+        let (mut arriving, mut goes_on, mut more) = (JoinSet::new(), true, true);
+        while goes_on && (more || !arriving.is_empty()) {
+            tokio::select! {
+                biased;
+                Some(arrived) = arriving.join_next() => {
+                    let (tag, bytes) = finished(arrived);
+                    goes_on = each(tag, bytes);
+                }
+                wanted = next(), if more && arriving.len() < REQUESTS_MAX => match wanted {
+                    Some(wanted) => drop(arriving.spawn(fetched(self.region.clone(), wanted, budget.clone(), most))),
+                    None => more = false,
+                },
+            }
         }
     }
 
@@ -224,6 +260,28 @@ impl Io {
     }
 }
 
+/// A range with whatever its owner needs to know it by.
+pub type Wanted<T> = (T, ObjectKey, std::ops::Range<u64>);
+
+/// Where ranges for [`Io::get_fed`] are put in, from a plain thread.
+pub struct Feed<T>(mpsc::Sender<Wanted<T>>);
+
+/// Where they come out.
+pub struct Ranges<T>(mpsc::Receiver<Wanted<T>>);
+
+/// A way for ranges on which so many may wait.
+pub fn ranges<T>(ahead: usize) -> (Feed<T>, Ranges<T>) {
+    let (feed, ranges) = mpsc::channel(ahead.max(1));
+    (Feed(feed), Ranges(ranges))
+}
+
+impl<T> Feed<T> {
+    /// Waits until there is room for a range; answers whether anybody still takes it.
+    pub fn send(&self, tag: T, key: ObjectKey, range: std::ops::Range<u64>) -> bool {
+        self.0.blocking_send((tag, key, range)).is_ok()
+    }
+}
+
 /// Bytes that count against the budget of [`Io::get_ranges`] until they are dropped.
 pub struct Held {
     bytes: Bytes,
@@ -236,6 +294,25 @@ impl std::ops::Deref for Held {
     fn deref(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// A range, once the budget of `most` grains has room for it.
+async fn fetched<T>(
+    region: Region,
+    (tag, key, range): Wanted<T>,
+    budget: Arc<Semaphore>,
+    most: usize,
+) -> (T, Result<Held, Error>) {
+    let grains = usize::try_from((range.end.saturating_sub(range.start)).div_ceil(GRAIN as u64));
+    let grains = u32::try_from(grains.unwrap_or(most).min(most)).unwrap_or(u32::MAX);
+    let permit = budget.acquire_many_owned(grains).await.expect("the budget is never closed");
+    let bytes = region.store.get_range(&key, range).await.map_err(Error::from);
+    (tag, bytes.map(|bytes| Held { bytes, _permit: permit }))
+}
+
+/// What a task came to that nobody gave up.
+fn finished<T>(joined: Result<T, JoinError>) -> T {
+    joined.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }
 
 /// Uploads within one budget; see [`Io::uploads`].

@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use format::Malformed;
 use format::compress::Decompressor;
-use format::id::PackId;
+use format::id::{ChunkId, PackId};
 use format::limit::FRAME_BYTES_MAX;
-use format::pack::{Directory, Frame, FrameOpener, TAIL_BYTES, Tail, chunk_id, chunk_of};
+use format::pack::{Directory, Frame, FrameOpener, Origin, TAIL_BYTES, Tail, chunk_id, chunk_of};
 use format::reference::{FrameId, Reference};
 use format::tree::Load;
 use storage::ObjectKey;
@@ -27,25 +27,27 @@ use crate::repo::Repo;
 /// Reads are widened to this grid, so that requests do not show lengths of frames.
 pub const GRID: u64 = 64 << 10;
 
-/// Directories kept: 20 to 100 KiB each.
-const DIRECTORIES_MAX: usize = 512;
+/// Bytes of directories kept: 20 to 100 KiB each.
+const DIRECTORIES_BYTES_MAX: usize = 32 << 20;
 
-/// Frames kept: up to 1 MiB each.
-const FRAMES_MAX: usize = 32;
+/// Packs whose damage is remembered.
+const BROKEN_MAX: usize = 512;
+
+/// Bytes of frames kept: up to 1 MiB each.
+const FRAMES_BYTES_MAX: usize = 32 << 20;
 
 /// Whoever reads frames of a pack in their order gets so many more with one request, in raw frames and in bytes of the pack: a
 /// walk over a tree would otherwise wait for the region at each frame.
 const AHEAD_FRAMES_MAX: u32 = 16;
 const AHEAD_BYTES_MAX: u64 = 4 << 20;
 
+/// Whoever will read a whole tree begins with so many frames wherever it goes on.
+const AHEAD_OF_ALL: u32 = 8;
+
 /// A pack whose directory was opened.
 pub struct OpenPack {
-    /// Its name.
-    pub key: ObjectKey,
-    /// Its size in bytes.
-    pub size: u64,
+    opener: Arc<PackOpener>,
     directory: Directory,
-    openers: Vec<FrameOpener>,
 }
 
 impl OpenPack {
@@ -54,10 +56,50 @@ impl OpenPack {
         &self.directory
     }
 
+    /// What opens its frames, without the directory.
+    pub fn opener(&self) -> Arc<PackOpener> {
+        self.opener.clone()
+    }
+
+    /// What it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        let of = |frame: &Frame| {
+            let refs: usize = frame.refs.packs().map(|(_, ordinals)| 64 + 8 * ordinals.len()).sum();
+            size_of::<Frame>() + frame.chunks.capacity() * size_of::<(ChunkId, u32)>() + refs
+        };
+        self.directory.frames.iter().map(of).sum::<usize>() + self.directory.origins.len() * ORIGIN_BYTES
+    }
+}
+
+impl std::ops::Deref for OpenPack {
+    type Target = PackOpener;
+
+    fn deref(&self) -> &PackOpener {
+        &self.opener
+    }
+}
+
+/// What an origin takes in memory: its key encapsulated, and what opens its frames.
+const ORIGIN_BYTES: usize = 2 << 10;
+
+/// What opens the frames of a pack: little, where its directory is long.
+pub struct PackOpener {
+    /// The pack's name.
+    pub key: ObjectKey,
+    /// Its size in bytes.
+    pub size: u64,
+    /// By origin: the generation of keys, and what opens its frames.
+    openers: Vec<(u32, FrameOpener)>,
+}
+
+impl PackOpener {
     /// The generation of keys that a frame is from: that of its origin.
     pub fn generation(&self, frame: &Frame) -> Result<u32, Malformed> {
-        let origin = self.directory.origin(frame);
-        origin.map(|origin| origin.generation).ok_or_else(|| Malformed::new("a frame", "it has no origin"))
+        Ok(self.origin(frame)?.0)
+    }
+
+    fn origin(&self, frame: &Frame) -> Result<&(u32, FrameOpener), Malformed> {
+        self.openers.get(frame.origin).ok_or_else(|| Malformed::new("a frame", "it has no origin"))
     }
 
     /// The bytes to ask for to get `frame`: its place, widened to the grid.
@@ -78,8 +120,7 @@ impl OpenPack {
         let to = usize::try_from(range.end.saturating_sub(start)).unwrap_or(usize::MAX);
         let sealed =
             bytes.get(from..to).ok_or_else(|| Malformed::new("a frame", "it lies outside what was read"))?;
-        let opener =
-            self.openers.get(frame.origin).ok_or_else(|| Malformed::new("a frame", "it has no origin"))?;
+        let (_, opener) = self.origin(frame)?;
         let Scratch { decompressor, opened, raw } = scratch;
         opener.open(frame, sealed, decompressor, (opened, raw))
     }
@@ -126,9 +167,9 @@ impl<'r> Reader<'r> {
         repo.bundle.newest().chunk_key().map_err(Error::Keys)?;
         Ok(Reader {
             fold: repo.fold(),
-            directories: Mutex::new(Recent::new(DIRECTORIES_MAX)),
-            broken: Mutex::new(Recent::new(DIRECTORIES_MAX)),
-            frames: Mutex::new(Recent::new(FRAMES_MAX)),
+            directories: Mutex::new(Recent::new(DIRECTORIES_BYTES_MAX)),
+            broken: Mutex::new(Recent::new(BROKEN_MAX)),
+            frames: Mutex::new(Recent::new(FRAMES_BYTES_MAX)),
             ahead: Mutex::default(),
             scratch: Mutex::default(),
             fetched: AtomicU64::new(0),
@@ -141,13 +182,18 @@ impl<'r> Reader<'r> {
         self.repo
     }
 
+    /// Says that most of a tree will be read, in its order: whatever is asked for, what lies behind it is fetched with it.
+    pub fn expect_all(&self) {
+        lock(&self.ahead).least = AHEAD_OF_ALL;
+    }
+
     /// Bytes that this reader fetched so far, directories and frames; ranges that others fetch are not among them.
     pub fn fetched(&self) -> u64 {
         self.fetched.load(Ordering::Relaxed)
     }
 
     /// The key that the ids of this frame's chunks are made with.
-    pub fn chunk_key(&self, pack: &OpenPack, frame: &Frame) -> Result<&[u8; 32], format::Error> {
+    pub fn chunk_key(&self, pack: &PackOpener, frame: &Frame) -> Result<&[u8; 32], format::Error> {
         self.chunk_key_of(pack.generation(frame)?)
     }
 
@@ -184,14 +230,14 @@ impl<'r> Reader<'r> {
         match self.open_pack(pack) {
             Ok(opened) => {
                 let opened = Arc::new(opened);
-                lock(&self.directories).put(pack, opened.clone());
+                lock(&self.directories).put(pack, opened.clone(), opened.bytes());
                 Ok(opened)
             }
             Err(error) => {
                 // Damage does not go away; whoever needs the pack next need not wait for it again.
                 match &error {
-                    Error::Object { source, .. } => lock(&self.broken).put(pack, source.to_string()),
-                    Error::Damaged { why, .. } => lock(&self.broken).put(pack, why.clone()),
+                    Error::Object { source, .. } => lock(&self.broken).put(pack, source.to_string(), 1),
+                    Error::Damaged { why, .. } => lock(&self.broken).put(pack, why.clone(), 1),
                     _ => {}
                 }
                 Err(error)
@@ -226,9 +272,11 @@ impl<'r> Reader<'r> {
         };
         let bundle = &self.repo.bundle;
         let directory = tail.open_directory(pack, bundle, size, &sealed).map_err(wrong)?;
-        let opener = |origin| FrameOpener::new(origin, tail.repo, tail.domain, bundle);
+        let opener = |origin: &Origin| {
+            Ok((origin.generation, FrameOpener::new(origin, tail.repo, tail.domain, bundle)?))
+        };
         let openers = directory.origins.iter().map(opener).collect::<Result<_, _>>().map_err(wrong)?;
-        Ok(OpenPack { key, size, directory, openers })
+        Ok(OpenPack { opener: Arc::new(PackOpener { key, size, openers }), directory })
     }
 
     /// The places of a frame, the original one first.
@@ -262,7 +310,7 @@ impl<'r> Reader<'r> {
         }
         let raw = self.in_places(frame, |place| self.frame_in(place, frame))?;
         debug_assert!(raw.bytes.len() <= FRAME_BYTES_MAX, "directories are checked");
-        lock(&self.frames).put(frame, raw.clone());
+        lock(&self.frames).put(frame, raw.clone(), raw.bytes.len());
         Ok(raw)
     }
 
@@ -284,7 +332,8 @@ impl<'r> Reader<'r> {
         for (id, frame) in more {
             // What is wrong with it is said to whoever asks for it.
             if let Ok(raw) = open(frame) {
-                lock(&self.frames).put(id, raw);
+                let bytes = raw.bytes.len();
+                lock(&self.frames).put(id, raw, bytes);
             }
         }
         Ok(raw)
@@ -348,6 +397,7 @@ impl Load for &Reader<'_> {
 struct Ahead {
     next: Option<FrameId>,
     count: u32,
+    least: u32,
 }
 
 impl Ahead {
@@ -355,7 +405,9 @@ impl Ahead {
     /// next then.
     fn wanted(&mut self, frame: FrameId) -> u32 {
         let goes_on = self.next == Some(frame);
-        self.count = if goes_on { self.count.saturating_mul(2).min(AHEAD_FRAMES_MAX) } else { 1 };
+        let least = self.least.max(1);
+        self.count =
+            if goes_on { self.count.saturating_mul(2).clamp(least, AHEAD_FRAMES_MAX) } else { least };
         self.count
     }
 
@@ -386,30 +438,32 @@ fn following<'p>(
         .collect()
 }
 
-/// The most recent things by key, a bounded number of them.
+/// The most recent things by key, as long as their weights stay below a limit; the very last one is always kept.
 struct Recent<K, V> {
-    by_key: HashMap<K, V>,
+    by_key: HashMap<K, (V, usize)>,
     order: VecDeque<K>,
+    weight: usize,
     most: usize,
 }
 
 impl<K: Copy + Eq + Hash, V: Clone> Recent<K, V> {
     fn new(most: usize) -> Recent<K, V> {
-        Recent { by_key: HashMap::new(), order: VecDeque::new(), most }
+        Recent { by_key: HashMap::new(), order: VecDeque::new(), weight: 0, most }
     }
 
     fn get(&mut self, key: &K) -> Option<V> {
-        self.by_key.get(key).cloned()
+        self.by_key.get(key).map(|(value, _)| value.clone())
     }
 
-    fn put(&mut self, key: K, value: V) {
-        if self.by_key.insert(key, value).is_none() {
-            self.order.push_back(key);
+    fn put(&mut self, key: K, value: V, weight: usize) {
+        self.weight = self.weight.saturating_add(weight);
+        match self.by_key.insert(key, (value, weight)) {
+            None => self.order.push_back(key),
+            Some((_, before)) => self.weight = self.weight.saturating_sub(before),
         }
-        while self.by_key.len() > self.most {
-            if let Some(oldest) = self.order.pop_front() {
-                self.by_key.remove(&oldest);
-            }
+        while self.weight > self.most && self.order.len() > 1 {
+            let gone = self.order.pop_front().and_then(|oldest| self.by_key.remove(&oldest));
+            self.weight = self.weight.saturating_sub(gone.map_or(0, |(_, weight)| weight));
         }
     }
 }
@@ -442,5 +496,27 @@ mod tests {
             [(47, 5), (52, 99), (7, 99), (40, 99), (39, 99)].map(|(at, n)| read(at, n)),
             [16, 16, 1, 1, 1]
         );
+        ahead.least = AHEAD_OF_ALL;
+        let mut read = |ordinal| {
+            let wanted = ahead.wanted(frame(ordinal));
+            ahead.fetched(frame(ordinal), wanted as usize - 1);
+            wanted
+        };
+        assert_eq!([7, 100, 108, 3].map(&mut read), [8, 8, 16, 8]);
+    }
+
+    #[test]
+    fn the_most_recent_things_stay_within_their_weight_and_the_last_one_stays_whatever_it_weighs() {
+        let mut recent = Recent::new(10);
+        recent.put(1, "a", 4);
+        recent.put(2, "b", 4);
+        recent.put(1, "c", 6);
+        assert_eq!((recent.get(&1), recent.get(&2)), (Some("c"), Some("b")));
+        recent.put(3, "d", 3);
+        assert_eq!((recent.get(&1), recent.get(&2), recent.get(&3)), (None, Some("b"), Some("d")));
+        recent.put(4, "e", 99);
+        assert_eq!((recent.get(&2), recent.get(&3), recent.get(&4)), (None, None, Some("e")));
+        recent.put(5, "f", 1);
+        assert_eq!((recent.get(&4), recent.get(&5)), (None, Some("f")));
     }
 }
