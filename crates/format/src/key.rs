@@ -610,4 +610,4 @@ fn bundle_aad(repo: &RepoId, domain: &DomainId, slot: &SlotId, kind: u8) -> Vec<
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

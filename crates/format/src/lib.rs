@@ -20,6 +20,7 @@ pub mod genesis;
 pub mod id;
 pub mod key;
 pub mod limit;
+pub mod local;
 pub mod meta;
 pub mod object;
 pub mod pack;

@@ -114,6 +114,11 @@ impl Workbench {
             chance,
         }
     }
+
+    /// See [`Compressor::set_patience`].
+    pub fn set_patience(&mut self, patience: usize) {
+        self.compressor.set_patience(patience);
+    }
 }
 
 /// A finished pack, ready to be stored.
@@ -174,8 +179,7 @@ impl PackBuilder {
             generation.catalog_public.encapsulate(&place.info("seawall 0 directory"), rng);
         let mut padding = [0; 32];
         rng.fill_bytes(&mut padding);
-        let mut bytes = Vec::with_capacity(limits.pack_bytes.min(1 << 20));
-        bytes.extend_from_slice(&ObjectKind::Pack.head());
+        let bytes = ObjectKind::Pack.head().to_vec();
         PackBuilder {
             place,
             data_key,
@@ -187,6 +191,14 @@ impl PackBuilder {
             open: OpenFrame::default(),
             limits,
         }
+    }
+
+    /// The same pack, built in a buffer that was used before; for one that has no chunks yet.
+    pub fn in_buffer(mut self, mut buffer: Vec<u8>) -> PackBuilder {
+        buffer.clear();
+        buffer.extend_from_slice(&self.bytes);
+        self.bytes = buffer;
+        self
     }
 
     /// Its id.

@@ -1,197 +1,278 @@
-//! Which chunks are stored, and where: the runs of the log, merged in memory.
+//! Which chunks are stored, and where: the runs of the log, merged into a few sorted tables of the local state.
 //!
-//! A look-up first asks a filter (binary fuse, 9 bits for a chunk; Graf and Lemire, 2022), which answers most questions
-//! about new chunks without touching the table, then searches the sorted rows. Runs are kept in the local state as they
-//! are stored, sealed, and compared with the hash in the log each time they are read, so a bad local disk can slow a
-//! backup down but never leads it to a wrong place. Only the first half of a chunk id is kept; whoever follows a
-//! reference compares all of it.
+//! A look-up asks the filters of the tables, which answer most questions about new chunks, and reads one block of a
+//! table that has the chunk. So memory is 1.3 MB for a million chunks, however many a session adds: once a run lists
+//! new chunks, their rows lie in a table too. A run is compared with the hash in the log when it is fetched, and a table
+//! is sealed block by block; so a bad local disk can slow a backup down but never leads it to a wrong place. A host that
+//! may add and cannot open runs has tables of what it stored itself. Only the first half of a chunk id is kept; whoever
+//! follows a reference compares all of it.
+//!
+//! Several processes of one host share the folder. A table appears whole, never changes, and is removed by whoever made
+//! another one of its rows; what that takes from under somebody who is just opening it is fetched again.
+
+mod merge;
+mod row;
+mod table;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
-use bytes::Bytes;
 use format::id::{ChunkId, Hash, PackId, RunId, SessionId, WriterId};
 use format::limit::RUN_BYTES_MAX;
 use format::reference::Reference;
 use format::run::{Run, RunBuilder, RunEntry, RunHead};
 use storage::ObjectKey;
 use world::Chance;
-use xorf::{BinaryFuse8, Filter};
 
 use crate::error::Error;
 use crate::fold::{Fold, RunRecord};
 use crate::layout;
-use crate::own;
 use crate::repo::Repo;
-use crate::state::write_whole;
+use row::Row;
+use table::{Keys, Making, Table};
 
-/// Folder of the state for [`own`].
-pub(crate) const OWN: &str = "own";
+/// Folder of the local state.
+const FOLDER: &str = "chunks";
 
-/// One chunk's place; 32 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Row {
-    chunk: [u8; 16],
-    pack: u32,
-    ordinal: u32,
-    offset: u32,
-    length: u32,
-}
+/// Rows that become one table when many runs are fetched.
+const GATHERED_ROWS_MAX: usize = 1 << 19;
+
+/// Bytes of runs that are fetched at once.
+const FETCH_BYTES: u64 = 32 << 20;
+
+/// A table is merged with the next smaller one unless it has this many times its rows; so there are few tables, and a
+/// row is written again as often as its table grows by this factor.
+const GROWTH: u64 = 4;
 
 /// All known chunks.
-#[derive(Default)]
 pub(crate) struct Index {
-    packs: Vec<PackId>,
-    rows: Vec<Row>,
-    damaged: Vec<String>,
-    filter: Option<BinaryFuse8>,
+    keys: Keys,
+    folder: PathBuf,
+    /// The largest first.
+    tables: RwLock<Vec<Arc<Table>>>,
+    /// Held by whoever adds a table.
+    adding: Mutex<()>,
+    damaged: Mutex<Vec<String>>,
 }
 
 impl Index {
-    /// Loads the runs of `fold`; where the keys at hand do not open them, what this host stored itself.
+    /// Opens what is there, and fetches the runs of `fold` whose rows are not there yet, if the keys at hand open them.
     pub(crate) fn load(repo: &Repo, fold: &Fold) -> Result<Index, Error> {
-        if repo.bundle.newest().index.is_none() {
-            return Ok(Index::of_own(repo));
+        let folder = repo.state.path(FOLDER);
+        // Where no folder can be made, tables stay in memory.
+        let _ = fs::create_dir_all(&folder);
+        let (generation, world) = (repo.bundle.newest().clone(), repo.world.clone());
+        let keys = Keys { repo: repo.genesis.id, domain: repo.bundle.domain, generation, world };
+        let index = Index::open(keys, folder);
+        if repo.bundle.newest().index.is_some() {
+            index.fetch(repo, &index.missing(fold))?;
         }
-        let cache = repo.state.path("runs");
-        let mut index = Index::default();
-        let mut numbers = HashMap::new();
-        let mut missing = Vec::new();
-        for (id, record) in &fold.runs {
-            match read_cached(&cache, *id, record) {
-                Some(bytes) => index.add(repo, *id, &bytes, &mut numbers),
-                None => missing.push((*id, *record)),
-            }
-        }
-        index.fetch(repo, &cache, &missing, &mut numbers)?;
-        drop_others(&cache, fold);
         index.settle();
         Ok(index)
     }
 
-    fn of_own(repo: &Repo) -> Index {
-        let (mut index, mut numbers) = (Index::default(), HashMap::new());
-        let name = RunId(repo.world.chance().bytes()).to_string();
-        for reference in own::all(&repo.state.path(OWN), &name) {
-            index.push(&RunEntry::from(&reference), &mut numbers);
-        }
-        index.settle();
-        index
+    fn open(keys: Keys, folder: PathBuf) -> Index {
+        let tables = RwLock::new(opened(&keys, &folder));
+        Index { keys, tables, adding: Mutex::default(), damaged: Mutex::default(), folder }
     }
 
     /// Where `chunk` is stored, as far as half of its id tells; usually one place or none.
-    pub(crate) fn places(&self, chunk: &ChunkId) -> impl Iterator<Item = Reference> {
-        let half: [u8; 16] = *chunk.0.first_chunk().expect("a chunk id is longer than its half");
-        let known = self.filter.as_ref().is_none_or(|filter| filter.contains(&key(&half)));
-        let at = if known { self.rows.partition_point(|row| row.chunk < half) } else { self.rows.len() };
-        let chunk = *chunk;
-        let rows = self.rows.iter().skip(at).take_while(move |row| row.chunk == half);
-        rows.filter_map(move |row| {
-            let (pack, Row { ordinal, offset, length, .. }) = (*self.packs.get(row.pack as usize)?, *row);
-            Some(Reference { pack, ordinal, offset, length, chunk })
-        })
+    pub(crate) fn places(&self, chunk: &ChunkId) -> Vec<Reference> {
+        let mut found = Vec::new();
+        let mut bad = Vec::new();
+        for table in self.tables().iter() {
+            if let Err(error) = table.places(chunk, &mut found) {
+                bad.push((table.clone(), error));
+            }
+        }
+        bad.into_iter().for_each(|(table, error)| self.give_up(&table, &error));
+        // Two processes may each have made a table of the same rows.
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
-    fn fetch(
-        &mut self,
-        repo: &Repo,
-        cache: &std::path::Path,
-        missing: &[(RunId, RunRecord)],
-        numbers: &mut HashMap<PackId, u32>,
-    ) -> Result<(), Error> {
-        let named: HashMap<ObjectKey, (RunId, RunRecord)> =
-            missing.iter().map(|(id, r)| (layout::run(r.of.0, r.of.1, *id), (*id, *r))).collect();
-        let objects = named.iter().map(|(key, (_, record))| (key.clone(), record.size)).collect();
-        let mut failed = None;
-        repo.io.get_each(objects, RUN_BYTES_MAX, |key, bytes| {
-            let (id, record) = named[&key];
-            match bytes
-                .map_err(|e| repo.io.missing(e, &key))
-                .and_then(|bytes| checked(repo, &key, &record, bytes))
-            {
-                Ok(bytes) => {
-                    // A copy that cannot be kept is fetched again next time.
-                    let _ =
-                        fs::create_dir_all(cache).map(|()| write_whole(&cache.join(id.to_string()), &bytes));
-                    self.add(repo, id, &bytes, numbers);
-                }
+    /// Parts that could not be used, in sentences: what they list is stored again.
+    pub(crate) fn damaged(&self) -> Vec<String> {
+        lock(&self.damaged).clone()
+    }
+
+    /// Adds what was just stored, listed in `run` unless this host makes none; whether it is found here from now on.
+    pub(crate) fn add(&self, chunks: &[Reference], run: Option<RunId>) -> bool {
+        let mut gathered = Gathered::default();
+        chunks.iter().for_each(|reference| gathered.push(&RunEntry::from(reference)));
+        gathered.runs.extend(run);
+        let kept = self.keep(gathered);
+        self.settle();
+        kept
+    }
+
+    fn tables(&self) -> RwLockReadGuard<'_, Vec<Arc<Table>>> {
+        self.tables.read().expect("no holder of this lock panics")
+    }
+
+    fn missing(&self, fold: &Fold) -> Vec<(RunId, RunRecord)> {
+        let tables = self.tables();
+        let here: BTreeSet<&RunId> = tables.iter().flat_map(|table| table.runs()).collect();
+        fold.runs.iter().filter(|(id, _)| !here.contains(id)).map(|(id, record)| (*id, *record)).collect()
+    }
+
+    fn fetch(&self, repo: &Repo, missing: &[(RunId, RunRecord)]) -> Result<(), Error> {
+        let mut ranges = Vec::new();
+        for (id, record) in missing {
+            let key = layout::run(record.of.0, record.of.1, *id);
+            if record.size > RUN_BYTES_MAX {
+                let why = format!("the log says that it has {} bytes, and no run has", record.size);
+                lock(&self.damaged).push(repo.io.damaged(&key, why).to_string());
+            } else {
+                ranges.push(((*id, *record, key.clone()), key, 0..record.size));
+            }
+        }
+        let (mut gathered, mut failed) = (Gathered::default(), None);
+        repo.io.get_ranges(ranges, FETCH_BYTES, |(id, record, key), bytes| {
+            let bytes = bytes.map_err(|error| repo.io.missing(error, &key));
+            match bytes.and_then(|bytes| checked(repo, &key, &record, &bytes).map(|()| bytes)) {
+                Ok(bytes) => self.gather(repo, id, &bytes, &mut gathered),
                 // A run only saves time and space: without it chunks are stored again.
-                Err(error) if error.is_about_object() => self.damaged.push(error.to_string()),
+                Err(error) if error.is_about_object() => lock(&self.damaged).push(error.to_string()),
                 Err(error) => drop(failed.get_or_insert(error)),
             }
+            if gathered.rows.len() >= GATHERED_ROWS_MAX {
+                let _ = self.keep(std::mem::take(&mut gathered));
+            }
         });
+        let _ = self.keep(gathered);
         failed.map_or(Ok(()), Err)
     }
 
-    /// Runs that could not be used, in sentences: what they list is stored again.
-    pub(crate) fn damaged(&self) -> &[String] {
-        &self.damaged
-    }
-
-    fn add(&mut self, repo: &Repo, id: RunId, bytes: &Bytes, numbers: &mut HashMap<PackId, u32>) {
+    fn gather(&self, repo: &Repo, id: RunId, bytes: &[u8], gathered: &mut Gathered) {
         // What older keys named is found by none of the names that are looked for.
         let newest = repo.bundle.newest().number;
         if Run::head_of(bytes).is_ok_and(|head| head.generation != newest) {
-            return;
+            return gathered.runs.push(id);
         }
-        let run = match Run::open(bytes, &repo.bundle) {
-            Ok(run) => run,
-            Err(format::Error::NoKey(_)) => return,
-            Err(error) => return self.damaged.push(format!("run {id}: {error}")),
-        };
-        run.entries().for_each(|entry| self.push(&entry, numbers));
+        match Run::open(bytes, &repo.bundle) {
+            Ok(run) => {
+                run.entries().for_each(|entry| gathered.push(&entry));
+                gathered.runs.push(id);
+            }
+            Err(format::Error::NoKey(_)) => gathered.runs.push(id),
+            Err(error) => lock(&self.damaged).push(format!("run {id}: {error}")),
+        }
     }
 
-    fn push(&mut self, entry: &RunEntry, numbers: &mut HashMap<PackId, u32>) {
-        let packs = &mut self.packs;
-        let number = *numbers.entry(entry.frame.pack).or_insert_with(|| {
-            packs.push(entry.frame.pack);
-            u32::try_from(packs.len() - 1).expect("fewer than 2^32 packs")
+    /// Makes a table; if that fails it is said, and what it should have listed is stored again.
+    fn keep(&self, gathered: Gathered) -> bool {
+        if gathered.runs.is_empty() && gathered.rows.is_empty() {
+            return true;
+        }
+        let table = gathered.into_table(&self.keys, self.fresh_path());
+        let table = table.map_err(|error| lock(&self.damaged).push(format!("list chunks: {error}")));
+        table.map(|table| self.change(|tables| tables.push(Arc::new(table)))).is_ok()
+    }
+
+    fn fresh_path(&self) -> PathBuf {
+        self.folder.join(RunId(self.keys.world.chance().bytes()).to_string())
+    }
+
+    /// Merges tables until each is much larger than the next.
+    fn settle(&self) {
+        let _adding = lock(&self.adding);
+        loop {
+            let tables = self.tables().clone();
+            let small =
+                tables.windows(2).position(|pair| pair[0].len() < (pair[1].len() + 1).saturating_mul(GROWTH));
+            let Some(small) = small else { return };
+            let together: Vec<&Table> = tables[small..].iter().map(|table| &**table).collect();
+            // What cannot be merged, for want of room or because one is damaged, stays as it is: look-ups tell.
+            let Ok(table) = merge::merged(&self.keys, &together, self.fresh_path()) else { return };
+            self.change(|all| {
+                all.retain(|table| !together.iter().any(|old| old.path == table.path));
+                all.push(Arc::new(table));
+            });
+            together.iter().for_each(|old| drop(fs::remove_file(&old.path)));
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Table>>)) {
+        let mut tables = self.tables.write().expect("no holder of this lock panics");
+        change(&mut tables);
+        tables.sort_by_key(|table| std::cmp::Reverse(table.len()));
+    }
+
+    /// Does without a table that does not read as it was written; the next backup makes it anew from the region.
+    fn give_up(&self, table: &Table, error: &table::Bad) {
+        let said = format!("{} does not read as it was written: {error}", table.path.display());
+        self.change(|tables| {
+            if tables.iter().any(|other| other.path == table.path) {
+                lock(&self.damaged).push(said);
+            }
+            tables.retain(|other| other.path != table.path);
         });
-        let (ordinal, offset, length) = (entry.frame.ordinal, entry.offset, entry.length);
-        self.rows.push(Row { chunk: entry.chunk, pack: number, ordinal, offset, length });
+        let _ = fs::remove_file(&table.path);
+    }
+}
+
+/// The tables in a folder; what opens with none of the newest keys is removed.
+fn opened(keys: &Keys, folder: &Path) -> Vec<Arc<Table>> {
+    let mut tables = Vec::new();
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = file.path();
+        match Table::open(keys, path.clone()) {
+            Ok(table) => tables.push(Arc::new(table)),
+            Err(_) if is_being_made(&path) => {}
+            Err(_) => drop(fs::remove_file(&path)),
+        }
+    }
+    tables.sort_by_key(|table| std::cmp::Reverse(table.len()));
+    tables
+}
+
+/// Whether a process that still runs has begun this file.
+fn is_being_made(path: &Path) -> bool {
+    let process = path.extension().and_then(|part| part.to_str()?.strip_prefix("part"));
+    process.is_some_and(|id| Path::new("/proc").join(id).exists())
+}
+
+/// Rows on their way into a table.
+#[derive(Default)]
+struct Gathered {
+    packs: HashMap<PackId, u32>,
+    rows: Vec<Row>,
+    runs: Vec<RunId>,
+}
+
+impl Gathered {
+    fn push(&mut self, entry: &RunEntry) {
+        let new = u32::try_from(self.packs.len()).expect("fewer than 2^32 packs");
+        let number = *self.packs.entry(entry.frame.pack).or_insert(new);
+        self.rows.push(Row::of(entry, number));
     }
 
-    fn settle(&mut self) {
+    fn into_table(mut self, keys: &Keys, path: PathBuf) -> Result<Table, table::Bad> {
+        let mut packs: Vec<(PackId, u32)> = self.packs.into_iter().collect();
+        packs.sort_unstable();
+        let mut numbers = vec![0; packs.len()];
+        for ((_, old), new) in packs.iter().zip(0..) {
+            numbers[*old as usize] = new;
+        }
+        self.rows.iter_mut().for_each(|row| row.pack = numbers[row.pack as usize]);
         self.rows.sort_unstable();
-        let mut keys: Vec<u64> = self.rows.iter().map(|row| key(&row.chunk)).collect();
-        keys.dedup();
-        self.filter = (keys.len() > 64).then(|| BinaryFuse8::try_from(&keys[..]).ok()).flatten();
+        self.rows.dedup();
+        let mut making = Making::begin(keys, Vec::new(), packs.into_iter().map(|(pack, _)| pack).collect())?;
+        self.rows.iter().try_for_each(|row| making.push(row))?;
+        making.finish_small(path, self.runs)
     }
 }
 
-/// The first half of the id is random already; eight bytes of it tell chunks apart well enough for a filter.
-fn key(half: &[u8; 16]) -> u64 {
-    u64::from_be_bytes(*half.first_chunk().expect("16 bytes hold 8"))
-}
-
-/// The bytes of a run, if they are what the log says.
-pub(crate) fn checked(
-    repo: &Repo,
-    key: &ObjectKey,
-    record: &RunRecord,
-    bytes: Bytes,
-) -> Result<Bytes, Error> {
-    if Hash::of(&bytes) == record.hash {
-        Ok(bytes)
+/// Refuses bytes of a run that are not what the log says.
+fn checked(repo: &Repo, key: &ObjectKey, record: &RunRecord, bytes: &[u8]) -> Result<(), Error> {
+    if Hash::of(bytes) == record.hash {
+        Ok(())
     } else {
         Err(repo.io.damaged(key, "it does not hash to what the log says"))
-    }
-}
-
-fn read_cached(cache: &std::path::Path, id: RunId, record: &RunRecord) -> Option<Bytes> {
-    let bytes = fs::read(cache.join(id.to_string())).ok()?;
-    (Hash::of(&bytes) == record.hash).then(|| bytes.into())
-}
-
-/// Removes local copies of runs that no entry names any more.
-fn drop_others(cache: &std::path::Path, fold: &Fold) {
-    let known: BTreeSet<PathBuf> = fold.runs.keys().map(|id| cache.join(id.to_string())).collect();
-    for file in fs::read_dir(cache).into_iter().flatten().flatten() {
-        if !known.contains(&file.path()) {
-            let _ = fs::remove_file(file.path());
-        }
     }
 }
 
@@ -218,3 +299,10 @@ pub(crate) fn seal_run(
     }
     Ok(builder.finish(keys, chance).map_err(Error::Keys)?.into_bytes())
 }
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of this lock panics")
+}
+
+#[cfg(test)]
+mod tests;

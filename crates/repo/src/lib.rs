@@ -12,7 +12,7 @@ mod index;
 mod io;
 pub mod layout;
 mod log;
-mod own;
+mod pace;
 pub mod protocol;
 mod reader;
 mod renew;

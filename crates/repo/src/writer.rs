@@ -18,23 +18,35 @@ use format::key::Generation;
 use format::limit::{FRAME_BYTES_MAX, IMAGE_FRAME_BYTES_MAX, PACK_BYTES_TARGET};
 use format::pack::{ContentKind, FinishedPack, Limits, PackBuilder, Workbench, chunk_id};
 use format::reference::{FrameSet, Reference};
-use format::run::RUN_ROWS_MAX;
 use format::session::Purpose;
 use format::tree::Nodes;
+use storage::Buffers;
 
 use crate::error::Error;
 use crate::fold::Fold;
 use crate::fresh::Fresh;
-use crate::index::{Index, OWN};
+use crate::index::{self, Index};
 use crate::io::Uploads;
 use crate::layout;
-use crate::own;
+use crate::pace::Pace;
 use crate::repo::Repo;
 use crate::session::Session;
 
 /// An entry brings what is stored so far after this many bytes, or this much time.
 const FLUSH_BYTES: u64 = 512 << 20;
 const FLUSH_TIME: Duration = Duration::from_secs(120);
+
+/// And after this many chunks, so that what is known of them until a run lists them, about 200 bytes each, stays small.
+const FLUSH_CHUNKS: u64 = 1 << 18;
+
+/// Chunks that one run lists: 8 MB of it.
+const RUN_CHUNKS: usize = 1 << 18;
+
+/// A pack becomes at most a frame longer than what is aimed at, for a wrong guess.
+const PACK_BUFFER_BYTES: usize = PACK_BYTES_TARGET + 2 * FRAME_BYTES_MAX;
+
+/// Buffers of packs that wait to be used again: as many as may be on their way at once.
+const SPARE_PACKS_MAX: usize = 4;
 
 /// What to do with a chunk that is already in the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +82,12 @@ pub struct Writer<'r> {
     sizes: HashMap<PackId, u64>,
     fresh: Fresh,
     uploads: Uploads,
+    buffers: Buffers,
     stored: Arc<Mutex<Stored>>,
     settled: Mutex<Vec<Brought>>,
     unbrought_bytes: Arc<AtomicU64>,
+    /// Chunks in packs that were seen, and that no run lists.
+    unlisted: Arc<AtomicU64>,
     flushed: Mutex<Duration>,
     substitutes: Mutex<BTreeMap<Reference, Reference>>,
     relies: Mutex<BTreeSet<PackId>>,
@@ -96,9 +111,9 @@ impl<'r> Writer<'r> {
             other => other,
         })?;
         let fold = repo.fold();
+        let chunk_key = **repo.bundle.newest().chunk_key().map_err(Error::Keys)?;
         let index = Index::load(repo, &fold)?;
         let sizes = if fold.packs.is_empty() { HashMap::new() } else { present_packs(repo)? };
-        let chunk_key = **repo.bundle.newest().chunk_key().map_err(Error::Keys)?;
         Ok(Writer {
             writer,
             id: session.id(),
@@ -110,9 +125,11 @@ impl<'r> Writer<'r> {
             sizes,
             fresh: Fresh::default(),
             uploads: repo.io.uploads(&repo.world),
+            buffers: Buffers::keeping(SPARE_PACKS_MAX * PACK_BUFFER_BYTES),
             stored: Arc::default(),
             settled: Mutex::default(),
             unbrought_bytes: Arc::default(),
+            unlisted: Arc::default(),
             flushed: Mutex::new(repo.world.monotonic()),
             substitutes: Mutex::default(),
             relies: Mutex::default(),
@@ -128,7 +145,7 @@ impl<'r> Writer<'r> {
     }
 
     /// Parts of the chunk index that could not be used, in sentences: what they list is stored again.
-    pub fn lost_index(&self) -> &[String] {
+    pub fn lost_index(&self) -> Vec<String> {
         self.index.damaged()
     }
 
@@ -154,7 +171,8 @@ impl<'r> Writer<'r> {
 
     /// A worker with a pack of its own.
     pub fn worker(&self, kind: ContentKind) -> Worker<'_, 'r> {
-        Worker { writer: self, kind, frame_bytes: FRAME_BYTES_MAX, bench: self.bench(), pack: None }
+        let pace = Pace::new(&self.repo.world);
+        Worker { writer: self, kind, frame_bytes: FRAME_BYTES_MAX, bench: self.bench(), pace, pack: None }
     }
 
     /// A worker for blocks of images: of neighbouring blocks some change and some stay, so its frames are short.
@@ -172,10 +190,14 @@ impl<'r> Writer<'r> {
         if let Some(reference) = self.fresh.find(chunk) {
             return Ok(Some(Found::Own(reference)));
         }
+        let places = self.index.places(chunk);
+        if let Some(own) = places.iter().find(|reference| reference.pack.session() == self.id) {
+            return Ok(Some(Found::Own(*own)));
+        }
         let mut lost = None;
         // A pack that no entry brings was never counted, so nothing was lost with it.
         let brought = |reference: &Reference| self.packs.packs.contains_key(&reference.pack);
-        for reference in self.index.places(chunk).filter(brought) {
+        for reference in places.into_iter().filter(brought) {
             if !self.is_present(reference.pack) {
                 lost.get_or_insert(Found::Lost(reference));
             } else if lock(&self.session).may_refer(reference.pack)? {
@@ -250,6 +272,7 @@ impl<'r> Writer<'r> {
         let due = {
             let mut flushed = lock(&self.flushed);
             let due = self.unbrought_bytes.load(Ordering::Relaxed) >= FLUSH_BYTES
+                || self.unlisted.load(Ordering::Relaxed) >= FLUSH_CHUNKS
                 || (now.saturating_sub(*flushed) >= FLUSH_TIME && !lock(&self.stored).is_empty());
             if due {
                 *flushed = now;
@@ -274,34 +297,32 @@ impl<'r> Writer<'r> {
     fn take_brings(&self) -> Result<Vec<Brought>, Error> {
         let stored = std::mem::take(&mut *lock(&self.stored));
         self.unbrought_bytes.store(0, Ordering::Relaxed);
+        self.unlisted.store(0, Ordering::Relaxed);
         let (mut brings, chunks): (Vec<Brought>, Vec<Vec<Reference>>) = stored.into_iter().unzip();
         let packs = brings.iter().filter_map(|brought| layout::parse_pack(&brought.name));
         packs.for_each(|pack| lock(&self.session).stored(pack));
         let chunks = chunks.concat();
-        if chunks.is_empty() {
-            return Ok(brings);
-        }
-        if self.repo.bundle.newest().index.is_none() {
-            self.keep_own(&chunks);
-            return Ok(brings);
-        }
-        for part in chunks.chunks(RUN_ROWS_MAX / 4) {
-            brings.push(self.store_run(part)?);
+        for part in chunks.chunks(RUN_CHUNKS) {
+            brings.extend(self.list(part)?);
         }
         Ok(brings)
     }
 
-    /// A host that cannot seal a run remembers by itself what it stored, so as not to store it again.
-    fn keep_own(&self, chunks: &[Reference]) {
-        let name = RunId(self.repo.world.chance().bytes()).to_string();
-        // Only time and space hang on it.
-        let _ = own::keep(&self.repo.state.path(OWN), &name, chunks);
+    /// Lists chunks in a run and in the index. A host that cannot seal a run remembers by itself what it stored, so as not
+    /// to store it again.
+    fn list(&self, chunks: &[Reference]) -> Result<Option<Brought>, Error> {
+        let can_seal = self.repo.bundle.newest().index.is_some();
+        let run = can_seal.then(|| RunId(self.repo.world.chance().bytes()));
+        let brought = run.map(|run| self.store_run(run, chunks)).transpose()?;
+        if self.index.add(chunks, run) {
+            self.fresh.forget(chunks);
+        }
+        Ok(brought)
     }
 
-    fn store_run(&self, chunks: &[Reference]) -> Result<Brought, Error> {
+    fn store_run(&self, run: RunId, chunks: &[Reference]) -> Result<Brought, Error> {
         let mut chance = self.repo.world.chance();
-        let run = RunId(chance.bytes());
-        let bytes = crate::index::seal_run(self.repo, (self.writer, self.id), run, chunks, &mut chance)?;
+        let bytes = index::seal_run(self.repo, (self.writer, self.id), run, chunks, &mut chance)?;
         let key = layout::run(self.writer, self.id, run);
         let brought = Brought { name: key.to_string(), size: bytes.len() as u64, hash: Hash::of(&bytes) };
         self.stored_bytes.fetch_add(brought.size, Ordering::Relaxed);
@@ -309,19 +330,24 @@ impl<'r> Writer<'r> {
         Ok(brought)
     }
 
-    fn upload(&self, pack: FinishedPack) -> Result<(), Error> {
+    /// Starts an upload; how long that had to wait for earlier ones.
+    fn upload(&self, pack: FinishedPack) -> Result<Duration, Error> {
         let (id, key) = (pack.id, layout::pack(pack.id));
         let bytes = pack.object.into_bytes();
         let brought = Brought { name: key.to_string(), size: bytes.len() as u64, hash: pack.hash };
         lock(&self.session).uploading(id);
-        let (stored, unbrought, counted) =
-            (self.stored.clone(), self.unbrought_bytes.clone(), self.stored_bytes.clone());
-        self.uploads.start(key, bytes.into(), move || {
+        let (stored, counted) = (self.stored.clone(), self.stored_bytes.clone());
+        let (unbrought, unlisted) = (self.unbrought_bytes.clone(), self.unlisted.clone());
+        let begun = self.repo.world.monotonic();
+        self.uploads.start(key, self.buffers.lend(bytes), move || {
             unbrought.fetch_add(brought.size, Ordering::Relaxed);
+            unlisted.fetch_add(pack.chunks.len() as u64, Ordering::Relaxed);
             counted.fetch_add(brought.size, Ordering::Relaxed);
             lock(&stored).push((brought, pack.chunks));
         })?;
-        self.flush_if_due()
+        let waited = self.repo.world.monotonic().saturating_sub(begun);
+        self.flush_if_due()?;
+        Ok(waited)
     }
 
     fn keep(&self, number: u32, reference: &Reference) {
@@ -360,6 +386,7 @@ pub struct Worker<'w, 'r> {
     kind: ContentKind,
     frame_bytes: usize,
     bench: Workbench,
+    pace: Pace,
     /// The pack that it fills, and the number that it has among those of the session.
     pack: Option<(u32, PackBuilder)>,
 }
@@ -402,7 +429,9 @@ impl Worker<'_, '_> {
         match self.pack.take() {
             Some((_, pack)) if !pack.is_empty() => {
                 let pack = pack.finish(&mut self.bench).map_err(Error::object("a pack", "memory"))?;
-                self.writer.upload(pack)
+                let waited = self.writer.upload(pack)?;
+                self.bench.set_patience(self.pace.after(&self.writer.repo.world, waited));
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -423,5 +452,5 @@ fn new_pack(writer: &Writer<'_>, kind: ContentKind, frame_bytes: usize) -> PackB
     let id = PackId::new(writer.id, chance.bytes());
     let limits = Limits { frame_bytes, pack_bytes: PACK_BYTES_TARGET };
     let place = (writer.repo.genesis.id, writer.repo.bundle.domain, writer.generation());
-    PackBuilder::new(place, kind, id, limits, &mut chance)
+    PackBuilder::new(place, kind, id, limits, &mut chance).in_buffer(writer.buffers.take(PACK_BUFFER_BYTES))
 }

@@ -6,6 +6,7 @@
 //! as it was said to be; a listing is complete or an error. Whether the bytes are the right ones is for the
 //! caller to prove.
 
+mod buffers;
 mod cloud;
 mod error;
 mod key;
@@ -18,6 +19,7 @@ mod store;
 pub mod suite;
 mod wrap;
 
+pub use buffers::Buffers;
 pub use error::{Act, Error, Obstacle, Place, Verb};
 pub use key::{KEY_BYTES_MAX, KeyPrefix, ObjectKey};
 pub use local::Local;

@@ -21,6 +21,35 @@ pub trait Clock: Send + Sync {
 
     /// Waits without blocking a thread.
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// How the cores of the machine spent their time; `None` where nobody says.
+    fn cores(&self) -> Option<Cores>;
+}
+
+/// Time of all cores since the machine started, in ticks of an unknown length; only shares of a difference mean something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// Had nothing to do, or waited for a disk.
+    pub idle: u64,
+    /// All of it.
+    pub all: u64,
+}
+
+impl Cores {
+    /// The share of the time between `before` and now that was idle, 0 to 1; 0 if no time passed.
+    pub fn idle_since(&self, before: &Cores) -> f64 {
+        let (idle, all) = (self.idle.saturating_sub(before.idle), self.all.saturating_sub(before.all));
+        if all == 0 { 0.0 } else { idle.min(all) as f64 / all as f64 }
+    }
+
+    /// The first line of `/proc/stat`: user, nice, system, idle, waiting for disks, interrupts of two kinds, and what a
+    /// hypervisor took; guests are part of user.
+    fn parse(stat: &str) -> Option<Cores> {
+        let numbers = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
+        let ticks: Vec<u64> = numbers.map(str::parse).collect::<Result<_, _>>().ok()?;
+        let &[_, _, _, idle, waiting, ..] = &ticks[..] else { return None };
+        Some(Cores { idle: idle.saturating_add(waiting), all: ticks.iter().sum() })
+    }
 }
 
 pub(crate) struct MachineClock {
@@ -55,6 +84,10 @@ impl Clock for MachineClock {
 
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(tokio::time::sleep(time))
+    }
+
+    fn cores(&self) -> Option<Cores> {
+        Cores::parse(&std::fs::read_to_string("/proc/stat").ok()?)
     }
 }
 
@@ -99,5 +132,28 @@ impl Clock for SimulatedClock {
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         self.pass(time);
         Box::pin(std::future::ready(()))
+    }
+
+    /// There is no machine.
+    fn cores(&self) -> Option<Cores> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_of_its_cores_becomes_a_share() {
+        let before = Cores::parse("cpu  100 10 50 800 40 1 2 3 7 7\ncpu0 1 2").unwrap();
+        assert_eq!(before, Cores { idle: 840, all: 1006 });
+        let now = Cores { idle: 865, all: 1106 };
+        assert_eq!((now.idle_since(&before), before.idle_since(&before)), (0.25, 0.0));
+        for bad in ["", "cpu", "cpu  1 2 3", "cpu  1 2 x 4 5", "intr 1 2 3 4 5 6 7 8"] {
+            assert_eq!(Cores::parse(bad), None, "{bad}");
+        }
+        let machine = MachineClock::start().cores();
+        assert!(machine.is_some_and(|cores| cores.idle <= cores.all && cores.all > 0));
     }
 }

@@ -10,7 +10,7 @@ mod progress;
 mod remedy;
 
 pub use chance::Chance;
-pub use clock::{Clock, SimulatedClock};
+pub use clock::{Clock, Cores, SimulatedClock};
 pub use progress::{Progress, Silent, Step};
 pub use remedy::{Remedied, Remedy};
 
@@ -80,6 +80,11 @@ impl World {
     /// Waits without blocking a thread.
     pub fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         self.clock.sleep(time)
+    }
+
+    /// How the cores of the machine spent their time; `None` where nobody says.
+    pub fn cores(&self) -> Option<Cores> {
+        self.clock.cores()
     }
 
     /// A fresh, independent stream of randomness, fit for keys in a real world.

@@ -92,7 +92,7 @@ pub(crate) struct Backup {
     /// Exit with 2 also if files changed while they were read
     #[arg(long)]
     strict: bool,
-    /// fast, default, best, or a zstd level from -7 to 22
+    /// fast, default (harder while uploads are slower than the cores), best, or a zstd level from -7 to 22
     #[arg(long, value_name = "LEVEL", default_value = "default", value_parser = effort, allow_negative_numbers = true)]
     compression: Effort,
     /// The command and its arguments

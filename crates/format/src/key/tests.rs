@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-struct Counting(u64);
+pub(crate) struct Counting(pub(crate) u64);
 
 impl rand_core::TryRng for Counting {
     type Error = std::convert::Infallible;

@@ -14,7 +14,7 @@ use super::courier::{Couriers, chain};
 use super::credentials::{self, Credentials};
 use super::signed::Signed;
 use super::way::Way;
-use crate::{Bucket, Error, Location, Place, Settings};
+use crate::{Bucket, Buffers, Error, Location, Place, Settings};
 
 const REGION_DEFAULT: &str = "us-east-1";
 
@@ -50,6 +50,7 @@ pub(crate) fn open(
     Ok(Cloud {
         signed: signed.map_err(refused)?,
         way,
+        buffers: Buffers::default(),
         prefix,
         place: Place::new(&location.to_string()),
         world: world.clone(),

@@ -21,14 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, PutMode, PutOptions, PutPayload};
 use world::World;
 
 use crate::store::{act, checked_len};
-use crate::{Act, Error, KeyPrefix, Listed, ObjectKey, Place, Store, Verb};
+use crate::{Act, Buffers, Error, KeyPrefix, Listed, ObjectKey, Place, Store, Verb};
 use courier::{SILENCE_MAX, listening, within};
 use signed::Signed;
 use way::Way;
@@ -40,6 +40,7 @@ pub(crate) use build::open;
 pub(crate) struct Cloud {
     signed: Signed,
     way: Arc<Way>,
+    buffers: Buffers,
     /// Where our keys begin: empty, or ends with a slash.
     prefix: String,
     place: Place,
@@ -85,7 +86,7 @@ impl Cloud {
     /// The body of an answer, exactly as long as its head promised.
     async fn body(&self, verb: Verb, key: &ObjectKey, answer: GetResult) -> Result<Bytes, Error> {
         let promised = answer.range.end - answer.range.start;
-        let mut body = BytesMut::with_capacity(promised.min(RESERVED_BYTES_MAX) as usize);
+        let mut body = self.buffers.take(promised.min(RESERVED_BYTES_MAX) as usize);
         let mut stream = answer.into_stream();
         let silence_max = SILENCE_MAX + self.way.silence_max();
         let cut = |got: usize, detail: String| {
@@ -102,7 +103,7 @@ impl Cloud {
                         down.pay(&self.world, more.len() as u64).await;
                     }
                 }
-                Some(None) if body.len() as u64 == promised => return Ok(body.freeze()),
+                Some(None) if body.len() as u64 == promised => return Ok(self.buffers.lend(body)),
                 Some(None) => return cut(body.len(), "the body ended".to_owned()),
             }
             if body.len() as u64 > promised {

@@ -17,7 +17,7 @@ use world::World;
 
 use crate::key::KEY_BYTES_MAX;
 use crate::store::{act, checked_len};
-use crate::{Act, Error, KeyPrefix, Listed, ObjectKey, Place, Verb};
+use crate::{Act, Buffers, Error, KeyPrefix, Listed, ObjectKey, Place, Verb};
 
 /// Where unfinished objects lie; no key begins with a dot.
 const INCOMING: &str = ".incoming";
@@ -40,6 +40,7 @@ pub(super) struct Disk {
     /// Directories whose way down from the root this process has synced.
     durable: Mutex<HashSet<PathBuf>>,
     cleaned: AtomicBool,
+    buffers: Buffers,
 }
 
 impl Disk {
@@ -50,6 +51,7 @@ impl Disk {
             world: world.clone(),
             durable: Mutex::default(),
             cleaned: AtomicBool::new(false),
+            buffers: Buffers::default(),
         }
     }
 
@@ -239,7 +241,7 @@ impl Disk {
     ) -> Result<Bytes, Error> {
         let promised = range.end - range.start;
         // Reading to the end fills room that nobody had to clear first.
-        let mut bytes = Vec::with_capacity(promised as usize);
+        let mut bytes = self.buffers.take(promised as usize);
         let mut file = file;
         let read = file
             .seek(SeekFrom::Start(range.start))
@@ -249,7 +251,7 @@ impl Disk {
             let (act, got) = (act(&self.place, verb, key), read as u64);
             return Err(Error::CutShort { act, promised, got, detail: "the file shrank".into() });
         }
-        Ok(bytes.into())
+        Ok(self.buffers.lend(bytes))
     }
 
     pub(super) fn list(&self, prefix: &KeyPrefix) -> Result<Vec<Listed>, Error> {
