@@ -1,6 +1,6 @@
 //! Every limit of the pipelines, each with its reason.
 
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// Bytes of a large file that one worker reads and cuts at a time: long enough to hide the start of a read, short
 /// enough that four of them per core fit into the budget.
@@ -30,7 +30,7 @@ pub(crate) const AHEAD_NAMES: usize = 64;
 pub(crate) const AHEAD_BATCHES: usize = 8;
 
 /// What an entry in flight is counted as, in bytes: path, metadata, references.
-pub(crate) const ENTRY_BYTES: usize = 512;
+pub(crate) const ENTRY_BYTES: usize = 1024;
 
 /// Units in flight per core: one at work, one waiting, two for whoever is slower.
 const UNITS_PER_CORE: usize = 4;
@@ -65,6 +65,10 @@ pub(crate) const RANGE_BYTES: u64 = 6 << 20;
 /// Bytes of one window of a restore, which is gathered while the one before is fetched: about 100 for each piece of content,
 /// so 250,000 of them, and [`FILE_BYTES`] for each file.
 pub(crate) const WINDOW_BYTES: usize = 24 << 20;
+
+/// Bytes of windows whose content is not all written yet: one that arrives, one that is asked for, one that is planned. Many
+/// tiny files have longer plans than content.
+pub(crate) const PLANNED_BYTES: usize = 3 * WINDOW_BYTES;
 
 /// What a file under way is counted as, in bytes: path, metadata, state.
 pub(crate) const FILE_BYTES: usize = 512;
@@ -112,5 +116,24 @@ impl Budget {
     pub(crate) fn give(&self, bytes: usize) {
         *self.free.lock().expect("no holder of this lock panics") += bytes;
         self.freed.notify_all();
+    }
+}
+
+/// A part of a [`Budget`], given back when it is dropped.
+pub(crate) struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Waits until so many bytes are free.
+    pub(crate) fn of(budget: &Arc<Budget>, bytes: usize) -> Share {
+        Share { budget: budget.clone(), bytes: budget.take(bytes) }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.give(self.bytes);
     }
 }

@@ -222,12 +222,17 @@ fn opened(keys: &Keys, folder: &Path) -> Vec<Arc<Table>> {
         let path = file.path();
         match Table::open(keys, path.clone()) {
             Ok(table) => tables.push(Arc::new(table)),
-            Err(_) if is_being_made(&path) => {}
+            Err(_) if !is_ours(&path) || is_being_made(&path) => {}
             Err(_) => drop(fs::remove_file(&path)),
         }
     }
     tables.sort_by_key(|table| std::cmp::Reverse(table.len()));
     tables
+}
+
+/// Whether a file has a name as tables have.
+fn is_ours(path: &Path) -> bool {
+    path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| RunId::parse(stem).is_ok())
 }
 
 /// Whether a process that still runs has begun this file.

@@ -37,7 +37,7 @@ const FLUSH_BYTES: u64 = 512 << 20;
 const FLUSH_TIME: Duration = Duration::from_secs(120);
 
 /// And after this many chunks, so that what is known of them until a run lists them, about 200 bytes each, stays small.
-const FLUSH_CHUNKS: u64 = 1 << 18;
+const FLUSH_CHUNKS: u64 = 1 << 17;
 
 /// Chunks that one run lists: 8 MB of it.
 const RUN_CHUNKS: usize = 1 << 18;

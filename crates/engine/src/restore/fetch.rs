@@ -18,15 +18,17 @@ use format::reference::{FrameId, FrameSet, Reference};
 use repo::{Feed, Held, OpenPack, PackOpener, Scratch};
 
 use super::files::{FileState, Files, lock};
-use super::window::Piece;
-use crate::budget::{FETCH_BYTES, GAP_BYTES, JOBS_AHEAD, PACKS_AT_ONCE, PACKS_BYTES, RANGE_BYTES};
+use super::window::{Gathered, Piece};
+use crate::budget::{
+    Budget, FETCH_BYTES, GAP_BYTES, JOBS_AHEAD, PACKS_AT_ONCE, PACKS_BYTES, PLANNED_BYTES, RANGE_BYTES, Share,
+};
 use crate::error::Error;
 
 /// Runs `walk`, which hands over windows, and fetches and writes them behind it. All is done or given up when this returns.
 pub(super) fn behind<'f, 'r>(
     files: &Files<'f, 'r>,
     pool: &rayon::ThreadPool,
-    walk: impl FnOnce(SyncSender<Vec<Piece>>) -> Result<(), Error>,
+    walk: impl FnOnce(SyncSender<Gathered>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let scratches = Mutex::default();
     let (hand_over, windows) = sync_channel(0);
@@ -70,15 +72,17 @@ struct Planner<'a, 's, 'f, 'r> {
 }
 
 impl<'s> Planner<'_, 's, '_, '_> {
-    fn run(mut self, windows: Receiver<Vec<Piece>>) {
-        for mut window in windows {
+    fn run(mut self, windows: Receiver<Gathered>) {
+        let budget = Arc::new(Budget::new(PLANNED_BYTES));
+        for Gathered { pieces: mut window, bytes } in windows {
+            let share = Arc::new(Share::of(&budget, bytes));
             window.sort_unstable_by_key(|piece| (piece.reference.frame(), piece.file.number, piece.offset));
             let mut pieces = window.into_iter().peekable();
             while pieces.peek().is_some() && !self.files.is_stopped() {
                 let most = (PACKS_BYTES / self.per_pack.max(1)).clamp(1, PACKS_AT_ONCE);
                 let frames = next_frames(&mut pieces, most);
                 let opened = self.open_packs(&frames);
-                for job in self.jobs(frames, &opened) {
+                for job in self.jobs(frames, &opened, &share) {
                     let (key, range) = (job.pack.key.clone(), job.range.clone());
                     if self.files.is_stopped() || !self.feed.send(job, key, range) {
                         break;
@@ -109,7 +113,12 @@ impl<'s> Planner<'_, 's, '_, '_> {
 
     /// Ranges to fetch, in the order in which they lie in packs. Pieces whose frame is nowhere to be found are asked for
     /// by reference, as they may have a substitute.
-    fn jobs(&self, frames: Wanted<FrameId>, opened: &HashMap<PackId, Arc<OpenPack>>) -> Vec<Job> {
+    fn jobs(
+        &self,
+        frames: Wanted<FrameId>,
+        opened: &HashMap<PackId, Arc<OpenPack>>,
+        share: &Arc<Share>,
+    ) -> Vec<Job> {
         let mut found = Vec::with_capacity(frames.len());
         for (id, pieces) in frames {
             let pack = opened.get(&id.pack);
@@ -132,7 +141,7 @@ impl<'s> Planner<'_, 's, '_, '_> {
         for (pack, frame, pieces) in found {
             match jobs.last_mut() {
                 Some(job) if job.takes(&pack, &frame) => job.add(frame, pieces),
-                _ => jobs.push(Job::new(pack, frame, pieces)),
+                _ => jobs.push(Job::new(pack, frame, pieces, share.clone())),
             }
         }
         jobs
@@ -170,11 +179,13 @@ struct Job {
     pack: Arc<PackOpener>,
     range: Range<u64>,
     frames: Wanted<Frame>,
+    /// Of what plans may take, until all is written.
+    _share: Arc<Share>,
 }
 
 impl Job {
-    fn new(pack: Arc<PackOpener>, frame: Frame, pieces: Vec<Piece>) -> Job {
-        Job { range: pack.range(&frame), pack, frames: vec![(frame, pieces)] }
+    fn new(pack: Arc<PackOpener>, frame: Frame, pieces: Vec<Piece>, share: Arc<Share>) -> Job {
+        Job { range: pack.range(&frame), pack, frames: vec![(frame, pieces)], _share: share }
     }
 
     fn takes(&self, pack: &PackOpener, frame: &Frame) -> bool {

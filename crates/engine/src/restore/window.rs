@@ -25,6 +25,12 @@ pub(super) struct Piece {
     pub(super) reference: Reference,
 }
 
+/// What a window hands on, and what it takes in memory.
+pub(super) struct Gathered {
+    pub(super) pieces: Vec<Piece>,
+    pub(super) bytes: usize,
+}
+
 /// Some parts of a file in order.
 #[derive(Default)]
 struct Parts {
@@ -36,7 +42,7 @@ struct Parts {
 
 pub(super) struct Window<'a, 'f, 'r> {
     files: &'a Files<'f, 'r>,
-    hand_over: SyncSender<Vec<Piece>>,
+    hand_over: SyncSender<Gathered>,
     limits: Limits,
     pieces: Vec<Piece>,
     /// Files that were begun for these pieces.
@@ -46,7 +52,7 @@ pub(super) struct Window<'a, 'f, 'r> {
 impl<'a, 'f, 'r> Window<'a, 'f, 'r> {
     pub(super) fn new(
         files: &'a Files<'f, 'r>,
-        hand_over: SyncSender<Vec<Piece>>,
+        hand_over: SyncSender<Gathered>,
         limits: Limits,
     ) -> Window<'a, 'f, 'r> {
         Window { files, hand_over, limits, pieces: Vec::new(), begun: 0 }
@@ -188,19 +194,25 @@ impl<'a, 'f, 'r> Window<'a, 'f, 'r> {
 
     /// Hands on what was gathered, as soon as the window before has been taken up.
     pub(super) fn flush(&mut self) {
-        self.begun = 0;
-        let pieces = std::mem::take(&mut self.pieces);
-        if !pieces.is_empty() {
+        let gathered = self.take();
+        if !gathered.pieces.is_empty() {
             // Nobody takes it where the run is at its end; its files are not whole then, and are named.
-            let _ = self.hand_over.send(pieces);
+            let _ = self.hand_over.send(gathered);
         }
     }
 
     /// Hands on what was gathered if somebody waits for it.
     fn flush_if_wanted(&mut self) {
-        match self.hand_over.try_send(std::mem::take(&mut self.pieces)) {
-            Err(TrySendError::Full(pieces)) => self.pieces = pieces,
-            Ok(()) | Err(TrySendError::Disconnected(_)) => self.begun = 0,
+        let begun = self.begun;
+        let gathered = self.take();
+        if let Err(TrySendError::Full(back)) = self.hand_over.try_send(gathered) {
+            (self.pieces, self.begun) = (back.pieces, begun);
         }
+    }
+
+    fn take(&mut self) -> Gathered {
+        let bytes = self.bytes();
+        self.begun = 0;
+        Gathered { pieces: std::mem::take(&mut self.pieces), bytes }
     }
 }

@@ -107,7 +107,7 @@ pub(super) struct Table {
 impl Table {
     /// Opens a file.
     pub(super) fn open(keys: &Keys, path: PathBuf) -> Result<Table, Bad> {
-        let mut file = File::open(&path)?;
+        let mut file = open(&path)?;
         let mut salt = [0; 32];
         let mut magic = [0; MAGIC.len()];
         file.read_exact(&mut magic)?;
@@ -346,6 +346,14 @@ impl Making<Vec<u8>> {
 pub(super) fn create(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options().write(true).create(true).truncate(true).mode(0o600).open(part_of(path))
+}
+
+/// Opens a file for reading; nothing else that may stand there, as a pipe would keep whoever opens it waiting.
+fn open(path: &Path) -> io::Result<File> {
+    match std::fs::symlink_metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 /// Removes what was begun as `path`.

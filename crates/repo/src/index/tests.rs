@@ -64,13 +64,26 @@ fn what_was_added_twice_is_kept_once() {
 fn tables_of_older_keys_and_what_a_dead_process_began_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     Index::open(keys(1), dir.path().to_owned()).add(&references(0..300), None);
-    fs::write(dir.path().join("abc.part4194304999"), "begun").unwrap();
-    let living = dir.path().join(format!("abc.part{}", std::process::id()));
+    let name = RunId([5; 16]);
+    fs::write(dir.path().join(format!("{name}.part4194304999")), "begun").unwrap();
+    let living = dir.path().join(format!("{name}.part{}", std::process::id()));
     fs::write(&living, "begun").unwrap();
+    let other = dir.path().join("somebody's");
+    fs::write(&other, "no table").unwrap();
     let index = Index::open(keys(2), dir.path().to_owned());
     assert!((0..300).all(|n| !has(&index, n)));
-    assert!(living.exists());
-    assert_eq!(files(dir.path()), 1);
+    assert!(living.exists() && other.exists());
+    assert_eq!(files(dir.path()), 2);
+}
+
+#[test]
+fn a_pipe_in_the_folder_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join(RunId([6; 16]).to_string());
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let index = Index::open(keys(1), dir.path().to_owned());
+    index.add(&references(0..300), None);
+    assert!((0..300).all(|n| has(&index, n)));
 }
 
 #[test]
