@@ -5,14 +5,15 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use benches::{noise, text};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use format::compress::{Codec, Compressor, Decompressor, Effort};
-use format::id::Hash;
+use format::id::{DomainId, Hash, RepoId};
+use format::key::Generation;
+use format::local::LocalKey;
 use format::pack::chunk_id;
-use format::seal::SealKey;
 use std::hint::black_box;
+use world::Chance;
 
 const FRAME: usize = 1 << 20;
 const PACK: usize = 32 << 20;
-const AAD: [u8; 128] = [0; 128];
 
 fn hash(c: &mut Criterion) {
     let mut group = c.benchmark_group("hash");
@@ -56,13 +57,14 @@ fn seal(c: &mut Criterion) {
     let frame = noise(b"frame", FRAME);
     let mut group = c.benchmark_group("seal 1 MiB");
     group.throughput(Throughput::Bytes(FRAME as u64));
-    let key = SealKey::new(&[9; 32]);
+    let keys = Generation::fresh(0, &mut Chance::from_key([9; 32]));
+    let key = LocalKey::new(RepoId([1; 32]), DomainId([2; 16]), &keys, &[3; 32]).expect("it has a chunk key");
     let (mut sealed, mut ordinal) = (Vec::with_capacity(FRAME + 64), 0);
     group.bench_function("ours", |b| {
         b.iter(|| {
             sealed.clear();
             ordinal += 1;
-            key.seal(&mut sealed, ordinal, [1; 8], &AAD, black_box(&frame));
+            key.seal(&mut sealed, ordinal, [1; 8], black_box(&frame));
             sealed.len()
         })
     });
@@ -72,18 +74,15 @@ fn seal(c: &mut Criterion) {
         b.iter(|| {
             let nonce = Nonce::from([1; 12]);
             reference
-                .encrypt_inout_detached(&nonce, &AAD, black_box(&mut buffer[..]).into())
+                .encrypt_inout_detached(&nonce, &[], black_box(&mut buffer[..]).into())
                 .expect("it is short")
         })
     });
     sealed.clear();
-    key.seal(&mut sealed, 1, [1; 8], &AAD, &frame);
+    key.seal(&mut sealed, 1, [1; 8], &frame);
     let mut opened = Vec::new();
     group.bench_function("ours, opened", |b| {
-        b.iter(|| {
-            key.open_again("a frame", &mut opened, 1, &AAD, black_box(&sealed))
-                .expect("it was sealed by this key")
-        })
+        b.iter(|| key.open(&mut opened, 1, black_box(&sealed)).expect("it was sealed by this key"))
     });
     group.finish();
 }

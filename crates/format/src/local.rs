@@ -34,10 +34,10 @@ impl LocalKey {
         Ok(LocalKey(SealKey::derive("seawall 0 local", &parts)))
     }
 
-    /// Appends the sealed form of the block with this number, which is sealed once.
-    pub fn seal(&self, out: &mut Vec<u8>, number: u32, plain: &[u8]) {
-        // The key seals one file, so the number alone makes a nonce.
-        self.0.seal(out, number, [0; 8], &[], plain);
+    /// Appends the sealed form of the block with this number. The random part of the nonce must be asked of the machine each
+    /// time: a process that was copied while it writes a file seals other blocks under the same key and numbers.
+    pub fn seal(&self, out: &mut Vec<u8>, number: u32, random: [u8; 8], plain: &[u8]) {
+        self.0.seal(out, number, random, &[], plain);
     }
 
     /// Puts the plain form of a block in the place of what `out` holds.
@@ -59,7 +59,7 @@ mod tests {
         let keys = Generation::fresh(0, &mut Counting(0));
         let key = |salt: u8| LocalKey::new(RepoId([1; 32]), DomainId([2; 16]), &keys, &[salt; 32]).unwrap();
         let mut sealed = Vec::new();
-        key(1).seal(&mut sealed, 7, b"rows");
+        key(1).seal(&mut sealed, 7, [3; 8], b"rows");
         assert_eq!(sealed.len(), 4 + LOCAL_OVERHEAD);
         let opened = |salt, number, sealed: &[u8]| {
             let mut plain = b"what was there".to_vec();

@@ -39,7 +39,7 @@ pub struct SealKey {
 
 impl SealKey {
     /// A key from its bytes.
-    pub fn new(bytes: &[u8; 32]) -> SealKey {
+    pub(crate) fn new(bytes: &[u8; 32]) -> SealKey {
         let key = UnboundKey::new(&AES_256_GCM, bytes).expect("an AES-256 key has 32 bytes");
         SealKey { aead: LessSafeKey::new(key), commitment: blake3::derive_key("seawall 0 commitment", bytes) }
     }
@@ -59,9 +59,8 @@ impl SealKey {
         if &self.commitment == commitment { Ok(()) } else { Err(Error::WrongKey(what)) }
     }
 
-    /// Appends the sealed form of `plain` to `out`. No two calls for one key may have both `ordinal` and `random` in common:
-    /// packs count their frames and draw the rest, and so must whoever else seals.
-    pub fn seal(&self, out: &mut Vec<u8>, ordinal: u32, random: [u8; 8], aad: &[u8], plain: &[u8]) {
+    /// Appends the sealed form of `plain` to `out`.
+    pub(crate) fn seal(&self, out: &mut Vec<u8>, ordinal: u32, random: [u8; 8], aad: &[u8], plain: &[u8]) {
         out.extend_from_slice(&random);
         let start = out.len();
         out.resize(start.saturating_add(plain.len()), 0);
@@ -90,7 +89,7 @@ impl SealKey {
 
     /// Puts the plain form of `sealed` in the place of what `out` holds; nothing is in it if it does not open. A buffer
     /// that is used again and again is not cleared in between.
-    pub fn open_again(
+    pub(crate) fn open_again(
         &self,
         what: &'static str,
         out: &mut Vec<u8>,

@@ -242,6 +242,7 @@ impl Iterator for Rows<'_> {
 pub(super) struct Making<W> {
     out: W,
     salt_key: LocalKey,
+    world: World,
     block: Vec<u8>,
     sealed: Vec<u8>,
     hashes: Vec<u64>,
@@ -258,7 +259,8 @@ impl<W: Write> Making<W> {
         out.write_all(&head)?;
         let known = Known { packs, ..Known::default() };
         let salt_key = keys.of_file(&salt)?;
-        Ok(Making { out, salt_key, block: Vec::new(), sealed: Vec::new(), hashes: Vec::new(), known })
+        let (world, block, sealed, hashes) = (keys.world.clone(), Vec::new(), Vec::new(), Vec::new());
+        Ok(Making { out, salt_key, world, block, sealed, hashes, known })
     }
 
     pub(super) fn push(&mut self, row: &Row) -> Result<(), Bad> {
@@ -277,7 +279,8 @@ impl<W: Write> Making<W> {
         let blocks = self.known.fences.len();
         self.block.resize(ROWS_IN_BLOCK * ROW_BYTES, 0);
         self.sealed.clear();
-        self.salt_key.seal(&mut self.sealed, u32::try_from(blocks - 1)?, &self.block);
+        let random = self.world.chance().bytes();
+        self.salt_key.seal(&mut self.sealed, u32::try_from(blocks - 1)?, random, &self.block);
         self.sealed.resize(BLOCK_BYTES, 0);
         self.out.write_all(&self.sealed)?;
         self.block.clear();
@@ -306,7 +309,8 @@ impl<W: Write> Making<W> {
         let blocks = self.known.fences.len();
         for (piece, number) in tail.chunks(PIECE_BYTES).zip(blocks..) {
             self.sealed.clear();
-            self.salt_key.seal(&mut self.sealed, u32::try_from(number)?, piece);
+            let random = self.world.chance().bytes();
+            self.salt_key.seal(&mut self.sealed, u32::try_from(number)?, random, piece);
             self.out.write_all(&self.sealed)?;
         }
         self.out.write_all(&self.known.rows.to_le_bytes())?;

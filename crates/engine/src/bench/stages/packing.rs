@@ -6,11 +6,12 @@ use std::path::Path;
 
 use format::compress::{Codec, Compressor, Decompressor, Effort};
 use format::cutter::{Cutter, Sizes, Stream};
-use format::id::{ChunkId, Hash, PackId, SessionId};
+use format::id::{ChunkId, DomainId, Hash, PackId, SessionId};
+use format::key::Generation;
 use format::limit::{FRAME_BYTES_MAX, PACK_BYTES_TARGET};
+use format::local::LocalKey;
 use format::pack::chunk_of;
 use format::reference::Reference;
-use format::seal::SealKey;
 use format::tree::INLINE_BYTES_MAX;
 use repo::{Repo, Writer};
 use world::World;
@@ -23,9 +24,6 @@ use crate::error::Error;
 
 /// What errors call what is opened.
 const FRAME: &str = "a frame";
-
-/// Length of a frame's additional data.
-const AAD_BYTES: usize = 128;
 
 /// Packs that are kept to be stored in the end: as many as a backup has in flight.
 const KEPT_PACKS: usize = 4;
@@ -81,6 +79,7 @@ struct Frame {
 
 /// Everything that a unit meets on its way.
 pub(super) struct Line<'w, 'r> {
+    repo: &'r Repo,
     world: &'w World,
     writer: &'w Writer<'r>,
     cutter: Cutter,
@@ -92,7 +91,8 @@ pub(super) struct Line<'w, 'r> {
     raw: Vec<u8>,
     chunks: Vec<(Chunk, ChunkId)>,
     id: PackId,
-    key: SealKey,
+    keys: Generation,
+    key: LocalKey,
     pack: Vec<u8>,
     frames: Vec<Frame>,
     output: Output,
@@ -100,9 +100,12 @@ pub(super) struct Line<'w, 'r> {
     packs: Packs,
 }
 
-fn fresh_pack(world: &World) -> (PackId, SealKey) {
-    let mut chance = world.chance();
-    (PackId::new(SessionId(chance.bytes()), chance.bytes()), SealKey::new(&chance.bytes()))
+/// The id of a pack, and a key that seals as that of a pack does.
+fn fresh_pack(repo: &Repo, keys: &Generation) -> (PackId, LocalKey) {
+    let mut chance = repo.world().chance();
+    let id = PackId::new(SessionId(chance.bytes()), chance.bytes());
+    let key = LocalKey::new(repo.genesis().id, DomainId([0; 16]), keys, &chance.bytes());
+    (id, key.expect("fresh keys have a chunk key"))
 }
 
 impl<'w, 'r> Line<'w, 'r> {
@@ -113,8 +116,10 @@ impl<'w, 'r> Line<'w, 'r> {
         let sizes = repo.genesis().chunks;
         let sizes = Sizes::new(sizes.min, sizes.normal, sizes.max)
             .map_err(|error| Error::Request(format!("this repository cannot be written to: {error}")))?;
-        let (id, key) = fresh_pack(repo.world());
+        let keys = Generation::fresh(0, &mut repo.world().chance());
+        let (id, key) = fresh_pack(repo, &keys);
         Ok(Line {
+            repo,
             world: repo.world(),
             writer,
             cutter: Cutter::new(writer.chunk_key(), sizes),
@@ -126,6 +131,7 @@ impl<'w, 'r> Line<'w, 'r> {
             raw: Vec::with_capacity(FRAME_BYTES_MAX),
             chunks: Vec::new(),
             id,
+            keys,
             key,
             pack: Vec::with_capacity(PACK_BYTES_TARGET),
             frames: Vec::new(),
@@ -247,16 +253,16 @@ impl<'w, 'r> Line<'w, 'r> {
         let (world, costs, raw) = (self.world, &mut self.costs, &self.raw);
         let (key, pack, opened, again) = (&self.key, &mut self.pack, &mut self.opened, &mut self.raw_again);
         let ordinal = u32::try_from(self.frames.len()).expect("a pack has few frames");
-        let (aad, start) = ([0; AAD_BYTES], pack.len());
+        let start = pack.len();
         let compressor = &mut self.compressor;
         let (codec, stored) = costs.compress.on(world, raw.len(), || compressor.compress(raw));
         costs.seal.on(world, stored.len(), || {
-            key.seal(pack, ordinal, world.chance().bytes(), &aad, stored);
+            key.seal(pack, ordinal, world.chance().bytes(), stored);
         });
         let sealed = pack.get(start..).unwrap_or_default();
         let decompressor = &mut self.decompressor;
         let is_same = costs.again.on(world, raw.len(), || -> Result<bool, Error> {
-            key.open_again(FRAME, opened, ordinal, &aad, sealed).map_err(unopened)?;
+            key.open(opened, ordinal, sealed).map_err(unopened)?;
             Ok(decompressor.decompress(codec, opened, raw.len(), again)? == raw)
         })?;
         if !is_same {
@@ -286,7 +292,7 @@ impl<'w, 'r> Line<'w, 'r> {
             self.pack = pack;
             self.pack.clear();
         }
-        (self.id, self.key) = fresh_pack(self.world);
+        (self.id, self.key) = fresh_pack(self.repo, &self.keys);
         Ok(())
     }
 
@@ -294,7 +300,7 @@ impl<'w, 'r> Line<'w, 'r> {
         let (world, costs) = (self.world, &mut self.costs);
         let (key, opened) = (&self.key, &mut self.opened);
         let sealed = pack.get(frame.start..frame.end).unwrap_or_default();
-        let open = || key.open_again(FRAME, opened, ordinal, &[0; AAD_BYTES], sealed);
+        let open = || key.open(opened, ordinal, sealed);
         costs.open.on(world, sealed.len(), open).map_err(unopened)?;
         let (opened, decompressor, again) = (&self.opened, &mut self.decompressor, &mut self.raw_again);
         let raw = costs.decompress.on(world, frame.raw_length, || {
