@@ -2,57 +2,19 @@
 //! large file of noise, and 4,000 small ones of text.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use benches::{noise, repository, text};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use engine::backup::{self, Hooks, What};
+use engine::backup;
 use engine::restore;
-use format::compress::Effort;
-use repo::{PointRecord, Repo};
-use source::directory::{Excludes, Existing, Images, Ownership, Selection};
+use repo::Repo;
+use source::directory::Ownership;
 use tempfile::TempDir;
 
 const LARGE: usize = 64 << 20;
 const SMALL: usize = 8 << 10;
 const FILES: usize = 4000;
-
-fn backup_request(folder: &Path) -> backup::Request {
-    let selection = Selection {
-        roots: vec![folder.to_owned()],
-        excludes: Excludes::default(),
-        one_file_system: false,
-        never: Vec::new(),
-        images: Images::default(),
-    };
-    backup::Request {
-        source: "bench".to_owned(),
-        what: What::Paths(Box::new(selection)),
-        kind: None,
-        map: None,
-        hooks: Hooks::default(),
-        tags: Vec::new(),
-        effort: Effort::Standard,
-        program: "bench".to_owned(),
-        cores: cores(),
-        read_again: 0.0,
-    }
-}
-
-fn restore_request(point: PointRecord, into: PathBuf) -> restore::Request {
-    restore::Request {
-        point,
-        into,
-        include: Vec::new(),
-        first: Vec::new(),
-        remove_others: false,
-        read_back: false,
-        existing: Existing::Refuse,
-        resume: false,
-        ownership: Ownership::Mine,
-        cores: cores(),
-    }
-}
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -69,7 +31,7 @@ fn empty() -> (TempDir, Repo) {
 }
 
 fn make(repo: &Repo, folder: &Path) -> backup::Report {
-    backup::backup(repo, backup_request(folder)).expect("memory takes a backup")
+    backup::backup(repo, backup::Request::of("bench", folder, cores())).expect("memory takes a backup")
 }
 
 fn fill(folder: &Path, name: &str) -> u64 {
@@ -107,7 +69,8 @@ fn whole(c: &mut Criterion) {
             b.iter_batched(
                 room,
                 |target| {
-                    let request = restore_request(point.clone(), target.path().join("back"));
+                    let into = target.path().join("back");
+                    let request = restore::Request::of(point.clone(), into, Ownership::Mine, cores());
                     let report = restore::restore(&repo, &request).expect("memory gives it back");
                     assert!(report.problems.is_empty());
                     target

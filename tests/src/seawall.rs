@@ -11,8 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use format::key::{KeyFile, Unlock};
+use repo::{Io, Opening, Repo, Secret};
 use serde_json::Value;
+use storage::{Location, Region, Settings};
 use tempfile::TempDir;
+use world::World;
 
 use crate::s3::Server;
 
@@ -117,6 +121,24 @@ impl Machine {
     /// The key file that `init` made.
     pub fn key_file(&self) -> PathBuf {
         self.at("home/.config/seawall/key")
+    }
+
+    /// Opens the machine's repository as the library does, with a state of its own in the folder `state`.
+    pub fn opened(&self, world: World, state: &str) -> Repo {
+        let location = Location::Local(self.repository());
+        let store =
+            storage::open(&location, &Settings::default(), &world).expect("`init` made the repository");
+        let text = std::fs::read_to_string(self.key_file()).expect("`init` made the key file");
+        let key = KeyFile::from_text(&text).expect("nobody changed the key file");
+        let opening = Opening {
+            world,
+            io: Io::new(Region::new("home", store)),
+            state: &self.at(state),
+            secret: Secret::Unlock(Unlock::KeyFile(key)),
+            trust: None,
+            host: state.to_owned(),
+        };
+        Repo::open(opening).expect("the repository can be opened")
     }
 
     /// The program with these words, not yet started. Paths among them start at the machine's folder.

@@ -13,8 +13,9 @@ use tests::odd;
 use tests::s3::{Config, Server};
 use tests::seawall::{Machine, Said};
 
-/// Rates of a machine that others use too vary by so much from one stage to the next.
-const NOISE: f64 = 1.5;
+/// A stage of these small sources takes milliseconds, and a machine that others use too may give one of them a fraction of
+/// what it gives the next. A unit that is wrong is further off than this.
+const NOISE: f64 = 8.0;
 
 /// A machine with a place to store at, and its own folder for temporary files.
 fn machine() -> Machine {
@@ -76,8 +77,12 @@ fn assert_plausible(told: &Value) {
         {
             assert!(number(run, name) > 0.0, "{name}: {run}");
         }
-        assert!(number(run, "mb_per_second") * 0.0036 / number(run, "tb_per_hour") - 1.0 < 1e-9, "{run}");
-        assert!(number(run, "share") < NOISE, "{run}");
+        assert!(
+            (number(run, "mb_per_second") * 0.0036 / number(run, "tb_per_hour") - 1.0).abs() < 1e-9,
+            "{run}"
+        );
+        let share = number(run, "mb_per_second") / number(run, "limit_mb_per_second");
+        assert!((number(run, "share") / share - 1.0).abs() < 1e-9 && share < NOISE, "{run}");
         let of = &stages[run["what"].as_str().unwrap()];
         for stage in of.as_array().unwrap() {
             let name = &stage["name"];

@@ -11,10 +11,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::restore::{Limits, Report, Request, restore_within};
-use format::key::{KeyFile, Unlock};
-use repo::{Io, Opening, Repo, Secret};
+use repo::Repo;
 use source::directory::{Existing, Ownership};
-use storage::{Location, Region, Settings};
 use tests::listing::Listing;
 use tests::odd;
 use tests::seawall::Machine;
@@ -25,40 +23,15 @@ fn tiny() -> Limits {
     Limits { window_bytes: 300, parts_at_once: 2, directories: 1 }
 }
 
-/// Opens the machine's repository as the library does, with a state of its own.
-fn opened(machine: &Machine, world: World) -> Repo {
-    let location = Location::Local(machine.repository());
-    let store = storage::open(&location, &Settings::default(), &world).unwrap();
-    let key = KeyFile::from_text(&fs::read_to_string(machine.key_file()).unwrap()).unwrap();
-    let opening = Opening {
-        world,
-        io: Io::new(Region::new("home", store)),
-        state: &machine.at("library"),
-        secret: Secret::Unlock(Unlock::KeyFile(key)),
-        trust: None,
-        host: "here".to_owned(),
-    };
-    Repo::open(opening).unwrap()
-}
-
 fn newest(repo: &Repo, into: &Path, existing: Existing) -> Request {
     let points = repo.fold().points.clone();
-    Request {
-        point: points.values().max_by_key(|point| point.point.as_of).unwrap().clone(),
-        into: into.to_owned(),
-        include: Vec::new(),
-        first: Vec::new(),
-        remove_others: false,
-        read_back: false,
-        existing,
-        resume: existing == Existing::Differences,
-        ownership: Ownership::ByName,
-        cores: 2,
-    }
+    let point = points.values().max_by_key(|point| point.point.as_of).unwrap().clone();
+    let whole = Request::of(point, into.to_owned(), Ownership::ByName, 2);
+    Request { existing, resume: existing == Existing::Differences, ..whole }
 }
 
 fn restored(machine: &Machine, into: &str, existing: Existing) -> Report {
-    let repo = opened(machine, World::real());
+    let repo = machine.opened(World::real(), "library");
     restore_within(&repo, &newest(&repo, &machine.at(into), existing), tiny()).unwrap()
 }
 
@@ -167,7 +140,7 @@ fn what_was_interrupted_within_a_file_goes_on_and_writes_no_more_than_is_missing
     let stop = std::sync::Arc::new(StopAfter { world: Mutex::default(), left: AtomicU64::new(3 << 20) });
     let world = World::real().watched_by(stop.clone());
     *stop.world.lock().unwrap() = Some(world.clone());
-    let repo = opened(&machine, world);
+    let repo = machine.opened(world, "library");
     let stopped = restore_within(&repo, &newest(&repo, &machine.at("out"), Existing::Differences), tiny());
     assert!(matches!(stopped, Err(engine::Error::Stopped)), "{stopped:?}");
     let report = restored(&machine, "out", Existing::Differences);
@@ -182,7 +155,7 @@ fn an_interrupted_restore_leaves_no_part_of_a_new_file_that_looks_whole() {
     let stop = std::sync::Arc::new(StopAfter { world: Mutex::default(), left: AtomicU64::new(2 << 20) });
     let world = World::real().watched_by(stop.clone());
     *stop.world.lock().unwrap() = Some(world.clone());
-    let repo = opened(&machine, world);
+    let repo = machine.opened(world, "library");
     let request = newest(&repo, &machine.at("out"), Existing::Refuse);
     assert!(matches!(restore_within(&repo, &request, tiny()), Err(engine::Error::Stopped)));
     let (copy, original) = (Listing::of(&machine.at("out")), Listing::of(&machine.at("tree")));

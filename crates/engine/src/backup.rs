@@ -16,6 +16,7 @@ mod work;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use format::compress::Effort;
@@ -73,6 +74,24 @@ pub struct Request {
     pub cores: usize,
     /// How many of a hundred files that seem unchanged are read all the same, others in each run.
     pub read_again: f64,
+}
+
+impl Request {
+    /// All of a folder, under the name of a source, for measurements: nothing that seems unchanged is read again.
+    pub fn of(source: &str, folder: &Path, cores: usize) -> Request {
+        Request {
+            source: source.to_owned(),
+            what: What::Paths(Box::new(Selection::of(vec![folder.to_owned()]))),
+            kind: None,
+            map: None,
+            hooks: Hooks::default(),
+            tags: Vec::new(),
+            effort: Effort::Standard,
+            program: format!("seawall {}", env!("CARGO_PKG_VERSION")),
+            cores,
+            read_again: 0.0,
+        }
+    }
 }
 
 /// What came of a backup.

@@ -23,9 +23,7 @@ use format::meta::{Kind, Meta};
 use format::path::TreePath;
 use format::tree::{Entry, Walk};
 use repo::{PointRecord, Reader, Repo};
-use source::directory::{
-    Excludes, Existing, FLAGS, Images, Item, Ownership, Selection, Shortfall, Target, scan,
-};
+use source::directory::{Existing, FLAGS, Item, Ownership, Selection, Shortfall, Target, scan};
 use world::{Remedied, Remedy, Step};
 
 use include::Chosen;
@@ -64,6 +62,24 @@ pub struct Request {
     pub ownership: Ownership,
     /// Threads that work; at least one.
     pub cores: usize,
+}
+
+impl Request {
+    /// All of a point, into a folder that is not there or empty.
+    pub fn of(point: PointRecord, into: PathBuf, ownership: Ownership, cores: usize) -> Request {
+        Request {
+            point,
+            into,
+            include: Vec::new(),
+            first: Vec::new(),
+            remove_others: false,
+            read_back: false,
+            existing: Existing::Refuse,
+            resume: false,
+            ownership,
+            cores,
+        }
+    }
 }
 
 /// What came of a restore.
@@ -112,7 +128,8 @@ fn nothing_matches(request: &Request) -> Error {
     Error::Request(format!("nothing in the point matches {globs}; nothing was restored"))
 }
 
-/// How much a restore plans and remembers, whatever the source. There are two windows at a time.
+/// How much a restore plans and remembers, whatever the source. One window is gathered and one waits while those before them,
+/// as many as three full ones, are not all written yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of a window: about 100 for each piece of content, 512 for each file.
@@ -433,14 +450,7 @@ impl Run<'_, '_> {
 
 /// Names below the target that the point does not hold, in path order; both are walked in that order side by side.
 fn others(reader: &Reader<'_>, request: &Request) -> Result<Vec<TreePath>, Error> {
-    let roots = vec![request.into.clone()];
-    let selection = Selection {
-        roots,
-        excludes: Excludes::default(),
-        one_file_system: false,
-        never: Vec::new(),
-        images: Images::Devices,
-    };
+    let selection = Selection::of(vec![request.into.clone()]);
     let mut walk = Walk::new(Nodes(reader), request.point.point.root);
     let mut next = walk.next().transpose()?;
     let mut others = Vec::new();

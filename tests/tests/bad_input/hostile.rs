@@ -11,35 +11,16 @@ use std::os::unix::fs::MetadataExt;
 
 use format::compress::Effort;
 use format::fact::{Point, PointKind, Sizes};
-use format::key::{KeyFile, Unlock};
 use format::meta::{Kind, Meta};
 use format::pack::ContentKind;
 use format::path::TreePath;
 use format::reference::{FrameSet, Reference};
 use format::tree::{Builder, Content, Entry, Part, encode_entry};
-use repo::{Error, Io, Opening, Repo, Reuse, Secret, Style, Worker, Writer};
-use storage::{Location, Region, Settings};
+use repo::{Error, Reuse, Style, Worker, Writer};
 use tests::listing::Listing;
 use tests::odd;
 use tests::seawall::Machine;
 use world::World;
-
-/// Opens the machine's repository as the library does, with a state of its own.
-fn opened(machine: &Machine) -> Repo {
-    let world = World::real();
-    let location = Location::Local(machine.repository());
-    let store = storage::open(&location, &Settings::default(), &world).unwrap();
-    let key = KeyFile::from_text(&fs::read_to_string(machine.key_file()).unwrap()).unwrap();
-    let opening = Opening {
-        world,
-        io: Io::new(Region::new("home", store)),
-        state: &machine.at("evil-state"),
-        secret: Secret::Unlock(Unlock::KeyFile(key)),
-        trust: None,
-        host: "evil".to_owned(),
-    };
-    Repo::open(opening).unwrap()
-}
 
 /// What a hostile point is made with.
 struct Forge<'w, 'r> {
@@ -70,7 +51,7 @@ impl Forge<'_, '_> {
 
 /// Commits a point whose tree `make` forges; gives its id.
 fn forged(machine: &Machine, make: impl FnOnce(&mut Forge<'_, '_>) -> Reference) -> Result<String, Error> {
-    let repo = opened(machine);
+    let repo = machine.opened(World::real(), "evil-state");
     let writer =
         Writer::open(&repo, BTreeSet::new(), Style { effort: Effort::Standard, reuse: Reuse::Trusted })?;
     let (data, tree) = (writer.worker(ContentKind::Data), writer.worker(ContentKind::Tree));

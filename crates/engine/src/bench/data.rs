@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use format::meta::Kind;
 use rayon::prelude::*;
-use source::directory::{Excludes, Found, Images, Item, Selection, scan};
+use source::directory::{Found, Item, Selection, scan};
 use world::{Chance, Step, World};
 
 use super::local;
@@ -151,13 +151,8 @@ fn log_lines(words: &[String], number: u64, into: &mut [u8]) {
 
 /// Copies files until `size` is reached.
 fn copy_all(world: &World, dir: &Path, size: u64, source: &mut Source) -> Result<(), Error> {
-    let selection = Selection {
-        roots: vec![dir.to_owned()],
-        excludes: Excludes::default(),
-        one_file_system: false,
-        never: vec![source.folder.clone()],
-        images: Images::default(),
-    };
+    let never = vec![source.folder.clone()];
+    let selection = Selection { never, ..Selection::of(vec![dir.to_owned()]) };
     for item in scan(&selection, world)? {
         if world.is_stopped() {
             return Err(Error::Stopped);

@@ -6,13 +6,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use format::compress::Effort;
 use repo::Repo;
-use source::directory::{Excludes, Existing, Images, Ownership, Selection};
+use source::directory::Ownership;
 use world::{Step, World};
 
 use super::{Source, local};
-use crate::backup::{self, Hooks, What, backup};
+use crate::backup::{self, backup};
 use crate::error::Error;
 use crate::restore::{self, restore};
 
@@ -61,9 +60,11 @@ pub struct Whole {
 /// again, and compares.
 pub fn whole(repo: &Repo, source: &Source, into: &Path, cores: usize) -> Result<Whole, Error> {
     let world = repo.world();
-    let (made, backed_up) = measured(world, source.bytes, || backup(repo, backup_request(source, cores)))?;
+    let request = backup::Request::of("bench", &source.folder, cores);
+    let (made, backed_up) = measured(world, source.bytes, || backup(repo, request))?;
     repo.refresh()?;
-    let request = restore_request(repo.find_point(&made.point.to_string(), None)?, into, cores);
+    let point = repo.find_point(&made.point.to_string(), None)?;
+    let request = restore::Request::of(point, into.to_owned(), Ownership::ByName, cores);
     let (restored, brought_back) = measured(world, source.bytes, || restore(repo, &request))?;
     let mut differing = compare(world, &source.folder, into)?;
     let told = made.problems.iter().chain(&restored.problems);
@@ -88,43 +89,6 @@ fn peak() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
-}
-
-fn backup_request(source: &Source, cores: usize) -> backup::Request {
-    let selection = Selection {
-        roots: vec![source.folder.clone()],
-        excludes: Excludes::default(),
-        one_file_system: false,
-        never: Vec::new(),
-        images: Images::default(),
-    };
-    backup::Request {
-        source: "bench".to_owned(),
-        what: What::Paths(Box::new(selection)),
-        kind: None,
-        map: None,
-        hooks: Hooks::default(),
-        tags: Vec::new(),
-        effort: Effort::Standard,
-        program: "seawall bench".to_owned(),
-        cores,
-        read_again: 0.0,
-    }
-}
-
-fn restore_request(point: repo::PointRecord, into: &Path, cores: usize) -> restore::Request {
-    restore::Request {
-        point,
-        into: into.to_owned(),
-        include: Vec::new(),
-        first: Vec::new(),
-        remove_others: false,
-        read_back: false,
-        existing: Existing::Refuse,
-        resume: false,
-        ownership: Ownership::ByName,
-        cores,
-    }
 }
 
 /// What is not the same in two folders: names and contents.

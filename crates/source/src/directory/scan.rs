@@ -48,6 +48,14 @@ pub struct Selection {
     pub images: Images,
 }
 
+impl Selection {
+    /// All that lies below `roots`, as it is kept unless somebody asks for something else.
+    pub fn of(roots: Vec<PathBuf>) -> Selection {
+        let (excludes, images) = (Excludes::default(), Images::default());
+        Selection { roots, excludes, one_file_system: false, never: Vec::new(), images }
+    }
+}
+
 /// What a walk meets.
 #[derive(Debug)]
 pub enum Item {

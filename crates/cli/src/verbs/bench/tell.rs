@@ -1,5 +1,7 @@
 //! What was measured, as a table for people and as one document for scripts.
 
+use std::time::Duration;
+
 use engine::bench::{Bound, Data, Limit, Run, Stage, Stages, Whole};
 use serde_json::{Value, json};
 
@@ -12,6 +14,9 @@ use crate::show;
 const STAGES: [&str; 5] = ["stage", ">MB", ">MB/s", ">core s", ">share"];
 const RUNS: [&str; 9] =
     ["run", ">cores", ">MB/s", ">TB/h", ">seconds", ">CPU s", ">peak MB", ">limit MB/s", ">share of it"];
+
+/// What is over sooner says little: a neighbour's burst lasts as long.
+const RUN_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// One run, beside what it could have been.
 struct Row<'m> {
@@ -64,7 +69,11 @@ pub(super) fn tell(
         }
         writeln!(out, "\nwhole")?;
         show::table(out, &RUNS, &rows.iter().map(run_row).collect::<Vec<_>>())?;
-        writeln!(out, "\nlimit: cores by the core seconds that a byte costs in all stages, or what the place reached alone")
+        writeln!(out, "\nlimit: cores by the core seconds that a byte costs in all stages, or what the place reached alone")?;
+        match rows.iter().any(|row| row.run.time < RUN_TIME_MIN) {
+            true => writeln!(out, "a run was over in less than a second: figures repeat better with more data (--size)"),
+            false => Ok(()),
+        }
     })?;
     Ok(if differing.is_empty() { Outcome::Done } else { Outcome::Damaged })
 }

@@ -2,7 +2,7 @@
 
 use format::meta::{Kind, Meta};
 use format::path::TreePath;
-use source::directory::{Excludes, Found, Images, Item, Reader, Scan, Selection, scan};
+use source::directory::{Found, Item, Reader, Scan, Selection, scan};
 use world::World;
 
 use crate::bench::Source;
@@ -60,13 +60,7 @@ struct Large {
 
 impl Reading {
     pub(super) fn start(source: &Source, world: &World) -> Result<Reading, Error> {
-        let selection = Selection {
-            roots: vec![source.folder.clone()],
-            excludes: Excludes::default(),
-            one_file_system: false,
-            never: Vec::new(),
-            images: Images::default(),
-        };
+        let selection = Selection::of(vec![source.folder.clone()]);
         Ok(Reading { scan: scan(&selection, world)?, large: None, files: 0, carry: Vec::new() })
     }
 

@@ -31,14 +31,7 @@ fn is_root() -> bool {
 }
 
 fn selection(roots: &[&Path]) -> Selection {
-    let roots = roots.iter().map(PathBuf::from).collect();
-    Selection {
-        roots,
-        excludes: Excludes::default(),
-        one_file_system: false,
-        never: Vec::new(),
-        images: Images::Devices,
-    }
+    Selection::of(roots.iter().map(PathBuf::from).collect())
 }
 
 /// A walk of `roots` with nothing left out.
