@@ -38,6 +38,8 @@ const MAP: &str = "a line of a map is OFFSET LENGTH in bytes, as `65536 4096` or
 const RESCUE: &str = "`./build-rescue`, run where Seawall's sources are, makes one; then `seawall rescue store --program \
                       target/seawall-rescue`";
 const ADMINISTRATOR: &str = "run it with the administrator's key file: --key-file FILE";
+const STATE: &str =
+    "make room or give rights there, or let this host keep what it knows elsewhere: --state DIR";
 const NEWER: &str = "use the version of seawall that wrote it, or a later one";
 
 fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
@@ -98,7 +100,8 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
                  rebuild{flags}` makes it anew"
             )
         }
-        E::Refused(_) | E::Local { .. } => return None,
+        E::Local { .. } => STATE.to_owned(),
+        E::Refused(_) => return None,
     })
 }
 

@@ -53,6 +53,8 @@ type Job = Box<dyn FnOnce(&mut Owner) + Send>;
 /// A repository's catalog. Dropping it closes the file.
 pub struct Catalog {
     place: Place,
+    /// Why it could not be opened.
+    lost: Option<String>,
     jobs: Option<Sender<Job>>,
     owner: Option<JoinHandle<()>>,
 }
@@ -85,7 +87,17 @@ impl Catalog {
         let handle = thread
             .spawn(move || inbox.into_iter().for_each(|job| job(&mut owner)))
             .map_err(|e| Trouble::Failed(e.to_string()).of(path))?;
-        Ok((Catalog { place, jobs: Some(jobs), owner: Some(handle) }, opened))
+        Ok((Catalog { place, lost: None, jobs: Some(jobs), owner: Some(handle) }, opened))
+    }
+
+    /// In the place of one that could not be opened: whatever it is asked for, the answer is why.
+    pub fn lost(path: &Path, repo: RepoId, why: &Error) -> Catalog {
+        let place = Place { path: path.to_owned(), repo };
+        let why = match why {
+            Error::Catalog { why, .. } => why.clone(),
+            why => why.to_string(),
+        };
+        Catalog { place, lost: Some(why), jobs: None, owner: None }
     }
 
     /// The cached entries. [`Error::Catalog`] if one is not as it was written: then [`Catalog::rebuild`]
@@ -133,7 +145,12 @@ impl Catalog {
         &self,
         work: impl FnOnce(&mut Owner) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, Trouble> {
-        answered(&self.start(work))
+        self.answered(&self.start(work))
+    }
+
+    fn answered<T>(&self, answer: &Receiver<Result<T, Trouble>>) -> Result<T, Trouble> {
+        let why = || self.lost.clone().unwrap_or_else(|| "it is no longer open".to_owned());
+        answer.recv().unwrap_or_else(|_| Err(Trouble::Failed(why())))
     }
 
     /// Hands `work` to the owner; what comes back is its answer, or nothing if the owner is gone.
@@ -169,7 +186,7 @@ impl Catalog {
             let _ = finished.send(());
         }
         drop(finished);
-        answered(&answer)
+        self.answered(&answer)
     }
 }
 
@@ -180,10 +197,6 @@ impl Drop for Catalog {
             drop(owner.join());
         }
     }
-}
-
-fn answered<T>(answer: &Receiver<Result<T, Trouble>>) -> Result<T, Trouble> {
-    answer.recv().unwrap_or_else(|_| Err(Trouble::Failed("it is no longer open".to_owned())))
 }
 
 /// Sends all rows of a table; `false` if the owner wants no more of them.

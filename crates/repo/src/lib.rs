@@ -33,5 +33,5 @@ pub use reader::{GRID, OpenPack, PackOpener, Reader, Scratch, widen};
 pub use renew::{AtHand, Others, Renewal, Renewed};
 pub use repo::{Opening, Repo, Secret};
 pub use rescue::{Lying, RescueItem, rescue_items, rescue_items_read};
-pub use state::{State, write_whole};
+pub use state::State;
 pub use writer::{Found, Reuse, Style, Worker, Writer};

@@ -74,6 +74,8 @@ struct View {
     log: Log,
     fold: Arc<Fold>,
     vanished: Vec<(EntryId, Hash)>,
+    /// Why the catalog is no longer kept up, if so: it must be told of every entry, or of none any more.
+    unkept: Option<Error>,
 }
 
 impl Repo {
@@ -142,18 +144,22 @@ impl Repo {
             ));
         }
         let (bundle, opened_by) = unlock(&io, &genesis, secret, &mut notices)?;
-        let state = State::open(state, genesis.id)?;
-        state.remember(&place, genesis.id)?;
-        let (catalog, opened) = Catalog::open(&state.path("catalog.sqlite"), genesis.id)?;
-        if let Opened::Discarded(why) = opened {
-            notices.push(format!("the catalog was not usable ({why}) and is made anew from the repository"));
-        }
-        let view = Mutex::new(View { log: Log::default(), fold: Arc::default(), vanished: Vec::new() });
+        let state = State::at(state, genesis.id);
+        let (catalog, unkept) = local_state(&state, &place, genesis.id, &mut notices);
+        let view = View { log: Log::default(), fold: Arc::default(), vanished: Vec::new(), unkept };
+        let view = Mutex::new(view);
         let reads_only = false;
         let mut repo =
             Repo { world, io, genesis, bundle, state, catalog, opened_by, host, reads_only, view, notices };
-        repo.load_cached()?;
+        repo.load_cached();
         repo.refresh()?;
+        let unkept = repo.view().unkept.as_ref().map(|why| {
+            format!(
+                "going on without a catalog ({why}): the whole history comes from the repository, and what is lost \
+                 of it is not missed"
+            )
+        });
+        repo.notices.extend(unkept);
         Ok(repo)
     }
 
@@ -244,7 +250,9 @@ impl Repo {
             view.fold = Arc::new(Fold::of(view.log.entries.values(), self.root()));
             let added: Vec<LogEntry> =
                 added.iter().filter_map(|place| view.log.entries.get(place)).cloned().collect();
-            self.catalog.update(&added, &view.fold)?;
+            if view.unkept.is_none() {
+                view.unkept = self.catalog.update(&added, &view.fold).err();
+            }
         }
         Ok(view.fold.clone())
     }
@@ -256,7 +264,7 @@ impl Repo {
         let fold = Arc::new(Fold::of(log.entries.values(), self.root()));
         let all: Vec<LogEntry> = log.entries.values().cloned().collect();
         self.catalog.rebuild(&all, &fold)?;
-        *view = View { log, fold: fold.clone(), vanished };
+        *view = View { log, fold: fold.clone(), vanished, unkept: None };
         Ok(fold)
     }
 
@@ -566,16 +574,22 @@ impl Repo {
         bad.chain(found).chain(gone).collect()
     }
 
-    fn load_cached(&mut self) -> Result<(), Error> {
+    fn load_cached(&mut self) {
+        if self.view().unkept.is_some() {
+            return;
+        }
         let cached = match self.catalog.entries() {
             Ok(cached) => cached,
-            Err(Error::Catalog { why, .. }) => {
+            Err(error) => {
+                let why = match error {
+                    Error::Catalog { why, .. } => why,
+                    error => error.to_string(),
+                };
                 self.notices
                     .push(format!("the catalog was damaged ({why}) and is made anew from the repository"));
-                self.catalog.rebuild(&[], &Fold::default())?;
+                self.view().unkept = self.catalog.rebuild(&[], &Fold::default()).err();
                 Vec::new()
             }
-            Err(error) => return Err(error),
         };
         let root = self.root();
         let readable = self.bundle.newest().catalog.is_some();
@@ -583,7 +597,6 @@ impl Repo {
         let usable = cached.into_iter().filter(|entry| !(entry.closed && readable));
         view.log.entries = usable.map(|entry| ((entry.clear.id(), entry.hash), entry)).collect();
         view.fold = Arc::new(Fold::of(view.log.entries.values(), root));
-        Ok(())
     }
 
     fn view(&self) -> MutexGuard<'_, View> {
@@ -621,6 +634,30 @@ fn check_vacant(io: &Io) -> Result<(), Error> {
         Ok(_) => Err(Error::Occupied(io.place())),
         Err(Error::Storage(storage::Error::NoPlace { .. })) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// What this host keeps of the repository. Where it cannot keep anything, for want of room or of a right, the way to the data
+/// must not be shut: then there is no catalog, and why is told.
+fn local_state(
+    state: &State,
+    place: &str,
+    repo: RepoId,
+    notices: &mut Vec<String>,
+) -> (Catalog, Option<Error>) {
+    if let Err(error) = state.make().and_then(|()| state.remember(place, repo)) {
+        notices.push(format!("cannot remember which repository is in {place}: {error}"));
+    }
+    let path = state.path("catalog.sqlite");
+    match Catalog::open(&path, repo) {
+        Ok((catalog, opened)) => {
+            if let Opened::Discarded(why) = opened {
+                notices
+                    .push(format!("the catalog was not usable ({why}) and is made anew from the repository"));
+            }
+            (catalog, None)
+        }
+        Err(error) => (Catalog::lost(&path, repo, &error), Some(error)),
     }
 }
 

@@ -4,7 +4,7 @@
 //! again as a new writer. Files are for their owner only and appear whole or not at all.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -24,15 +24,14 @@ pub struct State {
 }
 
 impl State {
-    /// The state of `repo` below the user's state directory `root`; makes the folders.
-    pub fn open(root: &Path, repo: RepoId) -> Result<State, Error> {
-        let dir = root.join(format!("{:.32}", repo.to_string()));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .map_err(local("make the state folder", &dir))?;
-        Ok(State { root: root.to_owned(), dir })
+    /// The state of `repo` below the user's state directory `root`, which need not be there.
+    pub fn at(root: &Path, repo: RepoId) -> State {
+        State { root: root.to_owned(), dir: root.join(format!("{:.32}", repo.to_string())) }
+    }
+
+    /// Makes the folders.
+    pub fn make(&self) -> Result<(), Error> {
+        make_folder(&self.dir)
     }
 
     /// A file or folder of this repository's state.
@@ -48,6 +47,7 @@ impl State {
         }
         let seed = fresh(&mut world.chance());
         let text = Zeroizing::new(format!("seawall-writer-0 {}\n", hex(&seed[..])));
+        self.make()?;
         write_whole(&path, text.as_bytes())?;
         Ok(Signer::from_seed(&seed))
     }
@@ -57,7 +57,9 @@ impl State {
         let path = self.path("writer.key");
         let text = match fs::read_to_string(&path) {
             Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(error) => return Err(local("read", &path)(error)),
         };
         let seed = text.trim().strip_prefix("seawall-writer-0 ").and_then(from_hex);
@@ -72,15 +74,19 @@ impl State {
 
     /// Remembers which repository `place` holds.
     pub fn remember(&self, place: &str, repo: RepoId) -> Result<(), Error> {
+        if State::known_at(&self.root, place) == Some(repo) {
+            return Ok(());
+        }
         let file = known_file(&self.root, place);
-        let folder = file.parent().expect("the file lies in a folder").to_owned();
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(local("make the folder", &folder))?;
+        make_folder(file.parent().expect("the file lies in a folder"))?;
         write_whole(&file, format!("{repo}\n").as_bytes())
     }
+}
+
+/// Makes a folder for its owner only, and those above it.
+fn make_folder(folder: &Path) -> Result<(), Error> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(local("make the folder", folder))
 }
 
 fn known_file(root: &Path, place: &str) -> PathBuf {
@@ -94,7 +100,7 @@ pub(crate) fn local(act: &'static str, path: &Path) -> impl FnOnce(std::io::Erro
 }
 
 /// Writes a file for its owner only; a reader sees the old bytes or the new ones.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let part = path.with_extension(format!("part{}", std::process::id()));
     let write = || -> std::io::Result<()> {
         let mut file =
@@ -103,7 +109,11 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         file.sync_all()?;
         fs::rename(&part, path)
     };
-    write().map_err(local("write", path))
+    write().map_err(|error| {
+        // Where even this fails, it is one small file more.
+        let _ = fs::remove_file(&part);
+        local("write", path)(error)
+    })
 }
 
 #[cfg(test)]
@@ -114,7 +124,7 @@ mod tests {
     fn a_host_keeps_its_signer_and_what_it_trusted() {
         let dir = tempfile::tempdir().unwrap();
         let (world, repo) = (World::real(), RepoId([7; 32]));
-        let state = State::open(dir.path(), repo).unwrap();
+        let state = State::at(dir.path(), repo);
         assert!(state.known_signer().unwrap().is_none());
         let first = state.signer(&world).unwrap().public();
         assert_eq!(state.signer(&world).unwrap().public(), first);

@@ -91,6 +91,64 @@ fn a_full_target_stops_a_restore_and_leaves_no_part_of_a_file() {
     house.is_whole();
 }
 
+/// What reads a repository succeeds on a host that can keep nothing in `state`, and says why it cannot; a backup is refused
+/// there, as it must be signed.
+fn assert_reads_without_state(house: &House, state: &str, why: &str) {
+    let run = |words: &[&str]| house.machine.run(&[words, &["--state", state]].concat());
+    let (point, truth) = house.points.last().unwrap();
+    for words in [&["points"][..], &["restore", point, "--into", "without-state"], &["verify"]] {
+        let said = run(words);
+        assert_eq!(said.code, 0, "{said}");
+        ["cannot remember", "without a catalog", why]
+            .iter()
+            .for_each(|part| assert!(said.err.contains(part), "{said}"));
+    }
+    let out = house.machine.at("without-state");
+    assert_eq!(Listing::of(&out).differences(truth), Vec::<String>::new());
+    fs::remove_dir_all(out).unwrap();
+    assert_told(&run(&["backup", "tree"]), 1, &[state, why, "--state DIR"]);
+    assert_told(&run(&["catalog", "rebuild"]), 1, &["catalog.sqlite"]);
+}
+
+#[test]
+fn a_host_that_can_keep_nothing_still_reads_and_restores() {
+    let mut house = House::local();
+    fs::write(house.machine.at("file"), "no folder").unwrap();
+    assert_reads_without_state(&house, "file/state", "Not a directory");
+    assert_eq!(fs::read(house.machine.at("file")).unwrap(), b"no folder");
+    let Some(disk) = Small::mounted(256 << 10) else {
+        return tests::skipped(
+            "a_host_that_can_keep_nothing_still_reads_and_restores: nothing can be mounted",
+        );
+    };
+    assert!(fs::write(disk.at("other"), vec![1; 1 << 20]).is_err(), "the disk is full");
+    assert_reads_without_state(&house, disk.at("state").to_str().unwrap(), "No space left");
+    // Nothing half written stays there, however often it was tried.
+    let parts =
+        Listing::of(&disk.at("state")).0.into_keys().filter(|name| name.windows(5).any(|at| at == b".part"));
+    assert_eq!(parts.count(), 0);
+    house.is_whole();
+}
+
+#[test]
+fn a_host_whose_state_is_full_goes_on_with_what_it_has() {
+    let Some(disk) = Small::mounted(1 << 20) else {
+        return tests::skipped("a_host_whose_state_is_full_goes_on_with_what_it_has: nothing can be mounted");
+    };
+    let mut machine = Machine::new();
+    machine.set("SEAWALL_STATE", disk.at("state").to_str().unwrap());
+    machine.done(&["init"]);
+    let mut house = House::bare(machine);
+    house.keep();
+    assert!(fs::write(disk.at("other"), vec![1; 1 << 20]).is_err(), "the disk is full");
+    house.change();
+    house.keep();
+    let (point, truth) = house.points.last().unwrap();
+    assert_restores(&house.machine, point, truth);
+    fs::remove_file(disk.at("other")).unwrap();
+    house.is_whole();
+}
+
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
