@@ -88,6 +88,40 @@ fn damage_that_was_found_is_healed_by_the_next_backup_and_then_told_to_be() {
     assert_restores(&machine, "latest", &truth, "last");
 }
 
+/// A host that lost its state, or never made a backup, finds damage: whoever backs up next must know of it.
+#[test]
+fn damage_that_a_stranger_found_is_known_to_the_next_backup() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    for number in 0..40 {
+        fs::write(machine.at(&format!("tree/{number}")), odd::noise(number, 300_000)).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    machine.done(&["backup", "tree"]);
+    flip(&largest_pack(&machine.repository()), [1_000_000, 5_000_000]);
+    let stranger = Machine::with_key_of(&machine);
+    let found = stranger.run(&["verify", "--level", "L1", "--json"]);
+    assert!(found.code == 3 && found.json()["points"][0]["unwritten"].is_null(), "{found}");
+    let healed = machine.run(&["backup", "tree", "--json"]);
+    assert!(healed.code == 0 && healed.err.contains("found damaged"), "{healed}");
+    assert_restores(&machine, "latest", &Listing::of(&machine.at("tree")), "out");
+    assert_eq!(machine.json(&["writer", "list"])["writers"].as_array().unwrap().len(), 2);
+}
+
+/// Where the finding cannot be written down, the person must know.
+#[test]
+fn damage_that_cannot_be_noted_is_told_as_that() {
+    let machine = Machine::with_repository();
+    fs::create_dir(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree/file"), odd::noise(5, 3_000_000)).unwrap();
+    machine.done(&["backup", "tree"]);
+    flip(&largest_pack(&machine.repository()), [1_000_000]);
+    fs::write(machine.at("file"), "no folder").unwrap();
+    let found = machine.run(&["verify", "--level", "L1", "--state", "file/state"]);
+    found.assert_failed(3, "could not be written into the history");
+    found.assert_failed(3, "hint:  run `seawall verify");
+}
+
 #[test]
 fn packs_that_points_share_are_hashed_once() {
     let machine = Machine::with_repository();

@@ -319,6 +319,7 @@ impl Run<'_> {
         let mut notices: Vec<String> =
             self.damaged.take().into_iter().chain(unused).chain(lost_index).collect();
         self.writer.commit(record)?;
+        notices.extend(self.repo.lost_catalog());
         if let Err(repo::Error::OldKeys { .. }) = self.repo.must_have_newest_keys() {
             notices.push(
                 "the keys were renewed meanwhile; this point is sealed under those from before".to_owned(),
@@ -329,8 +330,14 @@ impl Run<'_> {
             PointKind::Full => vec![places.last, places.full],
             _ => vec![places.last],
         };
-        if let Some(recorder) = collected.recorder {
-            recorder.finish(&names);
+        if let Some(recorder) = collected.recorder
+            && !recorder.finish(&names)
+        {
+            let folder = self.repo.state().path("");
+            notices.push(format!(
+                "what was seen could not be remembered in {}, so the next backup may have to read everything again",
+                folder.display()
+            ));
         }
         Ok(Report {
             point,

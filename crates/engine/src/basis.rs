@@ -243,9 +243,9 @@ impl Recorder {
         ]);
     }
 
-    /// Puts the record in its place, under each of these names.
-    pub(crate) fn finish(mut self, paths: &[PathBuf]) {
-        let Some(output) = self.output.take() else { return };
+    /// Puts the record in its place, under each of these names; answers whether it is under one of them.
+    pub(crate) fn finish(mut self, paths: &[PathBuf]) -> bool {
+        let Some(output) = self.output.take() else { return false };
         let done = output.into_inner().is_ok_and(|mut hashed| {
             let hash = hashed.hasher.finalize();
             hashed.file.write_all(hash.as_bytes()).is_ok()
@@ -255,8 +255,8 @@ impl Recorder {
             let copy = path.with_extension(format!("link{}", std::process::id()));
             kept |= std::fs::hard_link(&self.part, &copy).and_then(|()| std::fs::rename(&copy, path)).is_ok();
         }
-        let _ = kept;
         let _ = std::fs::remove_file(&self.part);
+        kept
     }
 
     fn write(&mut self, parts: &[&[u8]]) {

@@ -159,7 +159,8 @@ pub fn restore_within(repo: &Repo, request: &Request, limits: Limits) -> Result<
     if request.include.is_empty() {
         reader.expect_all();
     }
-    let target = Target::open(&request.into, request.existing, request.ownership)?;
+    let target = Target::open(&request.into, request.existing, request.ownership)?
+        .keeping_parts(format!("{:.12}", request.point.point.id.to_string()));
     if let Some(onto) = target.onto() {
         onto::check(&reader, request, &include, onto)?;
     }

@@ -95,13 +95,21 @@ impl Repo {
         let slot = SlotId(chance.bytes());
         let about = SlotLabel { slot, region: None, label: label.to_owned(), created: world.now_ns() };
         let sealed = Slot::seal(&bundle, lock, about, &root, &mut chance).map_err(Error::Keys)?;
-        io.create(&layout::slot(domain, slot), sealed.into_bytes().into())?;
-        let created = io.create(&layout::genesis(), Bytes::copy_from_slice(object.as_bytes()));
-        let lost = match created {
-            Err(Error::Storage(storage::Error::Exists { .. })) => true,
-            created => created.and_then(|()| io.get(&layout::genesis()))? != object.as_bytes(),
+        // A host that cannot keep its own key could not end what it begins here.
+        let state = State::at(opening.state, genesis.id);
+        state.signer(&world)?;
+        let is_lost = || {
+            io.create(&layout::slot(domain, slot), sealed.into_bytes().into())?;
+            match io.create(&layout::genesis(), Bytes::copy_from_slice(object.as_bytes())) {
+                Err(Error::Storage(storage::Error::Exists { .. })) => Ok(true),
+                created => Ok(created.and_then(|()| io.get(&layout::genesis()))? != object.as_bytes()),
+            }
         };
-        if lost {
+        let is_lost: Result<bool, Error> = is_lost();
+        if !matches!(is_lost, Ok(false)) {
+            state.forget();
+        }
+        if is_lost? {
             // Our slot opens nothing that is there; one that stays is ignored.
             let _ = io.delete(&layout::slot(domain, slot));
             return Err(Error::Raced(format!("somebody else made a repository in {} just now", io.place())));
@@ -122,8 +130,8 @@ impl Repo {
         // The first look is remembered by now, so what it noticed is not noticed again.
         let noticed = repo.notices;
         let mut repo = Repo::open_once(opening)?;
+        repo.notices.retain(|notice| !noticed.contains(notice));
         repo.notices = noticed.into_iter().chain(repo.notices).collect();
-        repo.notices.dedup();
         Ok(repo)
     }
 
@@ -139,7 +147,7 @@ impl Repo {
         if trusted.is_none() {
             let first = "this is the first look at repository";
             notices.push(format!(
-                "{first} {} from here, and no --trust was given to compare it with",
+                "{first} {} from here: this host's state knows nothing of it, and no --trust was given to compare it with",
                 genesis.id
             ));
         }
@@ -153,14 +161,20 @@ impl Repo {
             Repo { world, io, genesis, bundle, state, catalog, opened_by, host, reads_only, view, notices };
         repo.load_cached();
         repo.refresh()?;
-        let unkept = repo.view().unkept.as_ref().map(|why| {
+        repo.notices.extend(repo.lost_catalog());
+        Ok(repo)
+    }
+
+    /// That there is no catalog any more, and why, if [`Repo::notices`] does not say so.
+    pub fn lost_catalog(&self) -> Option<String> {
+        let said = |why: &Error| {
             format!(
                 "going on without a catalog ({why}): the whole history comes from the repository, and what is lost \
                  of it is not missed"
             )
-        });
-        repo.notices.extend(unkept);
-        Ok(repo)
+        };
+        let unkept = self.view().unkept.as_ref().map(said);
+        unkept.filter(|said| !self.notices.contains(said))
     }
 
     /// From now on a check neither announces itself nor leaves its result in the history.
@@ -334,7 +348,12 @@ impl Repo {
         self.must_read()?;
         self.must_know_newest()?;
         let fold = self.fold();
-        fold.newest(source, at).cloned().ok_or_else(|| self.no_point("that is so old".to_owned()))
+        let oldest =
+            || fold.live(source).iter().map(|p| &p.point).min_by_key(|point| point.as_of).map(|p| p.id);
+        let none = || {
+            oldest().map_or_else(|| "yet".to_owned(), |id| format!("that is so old: the oldest is {id:.12}"))
+        };
+        fold.newest(source, at).cloned().ok_or_else(|| self.no_point(none()))
     }
 
     /// There is no such point; or there may have been, where some of the history is lost.
@@ -417,6 +436,11 @@ impl Repo {
             }
             None => Err(Error::NotAllowed { writer: id, act: "add anything: it was never let in" }),
         }
+    }
+
+    /// Whether this program writes nothing, whatever the keys allow.
+    pub(crate) fn only_reads(&self) -> bool {
+        self.reads_only
     }
 
     /// This host's signer if it was let in; nobody is let in for asking.

@@ -34,6 +34,11 @@ impl State {
         make_folder(&self.dir)
     }
 
+    /// Removes what is kept of a repository that did not come to be.
+    pub(crate) fn forget(&self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+
     /// A file or folder of this repository's state.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)

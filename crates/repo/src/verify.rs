@@ -56,6 +56,8 @@ pub struct Verdict {
     pub objects: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// Why problems were not written into the history, if so: no backup knows of them then, and none heals them.
+    pub unwritten: Option<String>,
 }
 
 impl Verdict {
@@ -83,7 +85,8 @@ impl<'r> Verifier<'r> {
         Ok(Verifier { repo, reader: Reader::new(repo)?, hashed: BTreeMap::new() })
     }
 
-    /// Proves a point at one level, and writes the verdict down where this host may write.
+    /// Proves a point at one level, and writes the verdict down where this host may write. Nobody is let in to say that all is
+    /// well; whoever holds the root key is, to say what is wrong, as the next backup must not rely on it.
     pub fn verify(&mut self, point: &PointRecord, level: Level) -> Result<Verdict, Error> {
         let repo = self.repo;
         let session = announce(repo, point)?;
@@ -98,6 +101,16 @@ impl<'r> Verifier<'r> {
         check.run(point, level)?;
         let mut verdict = check.verdict;
         verdict.bytes += self.reader.fetched().saturating_sub(before);
+        let session = match session {
+            None if !verdict.problems.is_empty() => match announce_damage(repo, point) {
+                Ok(session) => Some(session),
+                Err(why) => {
+                    verdict.unwritten = Some(why);
+                    None
+                }
+            },
+            session => session,
+        };
         if let Some(mut session) = session {
             let fact = Fact::Verified(Verified {
                 point: point.point.id,
@@ -108,7 +121,11 @@ impl<'r> Verifier<'r> {
                 objects: verdict.objects,
                 bytes: verdict.bytes,
             });
-            session.commit(vec![fact], Vec::new(), BTreeSet::new(), true)?;
+            match session.commit(vec![fact], Vec::new(), BTreeSet::new(), true) {
+                // What was found is more than that it could not be written down.
+                Err(error) if !verdict.problems.is_empty() => verdict.unwritten = Some(error.to_string()),
+                written => written?,
+            }
         }
         Ok(verdict)
     }
@@ -150,17 +167,33 @@ pub fn verify_index(repo: &Repo, level: Level) -> Result<Verdict, Error> {
     failed.map_or(Ok(verdict), Err)
 }
 
+/// A session of a host that may not have been let in yet, which it is now if the root key is at hand; or why there is none.
+fn announce_damage<'r>(repo: &'r Repo, point: &PointRecord) -> Result<Session<'r>, String> {
+    if repo.only_reads() {
+        return Err("this program only reads".to_owned());
+    }
+    let signer = repo.must_have_newest_keys().and_then(|()| repo.enrolled_signer());
+    let roots = BTreeSet::from([point.point.id]);
+    signer
+        .and_then(|signer| Session::open(repo, signer, Purpose::Read, roots))
+        .map_err(|error| error.to_string())
+}
+
 /// A session, so that no sweep takes the point from under the check. A host that was not let in, or may not write, looks
 /// without one, and lets nobody in for it.
 fn announce<'r>(repo: &'r Repo, point: &PointRecord) -> Result<Option<Session<'r>>, Error> {
-    let Some(signer) = repo.known_signer()? else { return Ok(None) };
+    let signer = match repo.known_signer() {
+        Ok(Some(signer)) => signer,
+        Ok(None) | Err(Error::Local { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     // A verdict is not sealed under keys that were given up.
     if repo.must_have_newest_keys().is_err() {
         return Ok(None);
     }
     let roots = BTreeSet::from([point.point.id]);
     match Session::open(repo, signer, Purpose::Read, roots) {
-        Err(Error::Storage(storage::Error::Denied { .. })) => Ok(None),
+        Err(Error::Storage(storage::Error::Denied { .. } | storage::Error::Full { .. })) => Ok(None),
         opened => opened.map(Some),
     }
 }

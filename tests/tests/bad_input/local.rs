@@ -141,11 +141,17 @@ fn a_host_whose_state_is_full_goes_on_with_what_it_has() {
     let mut house = House::bare(machine);
     house.keep();
     assert!(fs::write(disk.at("other"), vec![1; 1 << 20]).is_err(), "the disk is full");
-    house.change();
-    house.keep();
+    let said = house.try_to_keep(&[]);
+    assert!(
+        said.code == 0 && said.err.contains("the next backup may have to read everything again"),
+        "{said}"
+    );
     let (point, truth) = house.points.last().unwrap();
     assert_restores(&house.machine, point, truth);
+    let another = ["init", "--repo", "another"];
+    assert_told(&house.machine.run(&another), 1, &["writer.key", "--state DIR"]);
     fs::remove_file(disk.at("other")).unwrap();
+    house.machine.done(&another);
     house.is_whole();
 }
 

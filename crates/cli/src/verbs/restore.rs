@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use engine::restore::{Plan, Report, Request, plan, restore};
 use repo::{PointRecord, Repo};
 use serde_json::{Value, json};
-use source::directory::{Existing, Ownership};
+use source::directory::{Existing, Ownership, PART_PREFIX};
 
 use crate::context::{Context, cores};
 use crate::error::{Error, Outcome};
@@ -113,7 +113,7 @@ impl Restore {
             return Ok(tell_plan(context, &request, &plan)?.and(chosen));
         }
         context.stops_in_order();
-        let report = restore(&repo, &request)?;
+        let report = restore(&repo, &request).inspect_err(|_| tell_how_to_go_on(context, &request))?;
         context.finish();
         Ok(tell(context, &request, &report)?.and(chosen))
     }
@@ -140,6 +140,18 @@ fn outcome(problems: &[engine::Problem], shortfalls: &[engine::Problem]) -> Outc
         (problems, _) if problems.iter().any(|p| p.damaged) => Outcome::Damaged,
         ([], []) => Outcome::Done,
         _ => Outcome::Incomplete,
+    }
+}
+
+/// `latest` may be another point by then, and parts of large files are those of this one.
+fn tell_how_to_go_on(context: &Context, request: &Request) {
+    if request.into.is_dir() {
+        let (id, into, flags) = (request.point.point.id, request.into.display(), context.shown_flags());
+        context.out.note(format!(
+            "to go on: `seawall restore {} --into {into} --resume{flags}`, with the same patterns; what there is of files of 64 \
+             MiB and more stands under names that begin with {PART_PREFIX}",
+            show::short(id)
+        ));
     }
 }
 
@@ -213,6 +225,13 @@ fn warn(context: &Context, request: &Request, report: &Report) {
             shortfall.what
         ));
     }
+    if lost {
+        let flags = context.shown_flags();
+        context.out.hint(&format!(
+            "another point may have what is lost: `seawall find NAME{flags}`. While its source has it, `seawall verify --level \
+             L1{flags}` and then `seawall backup{flags}` heal this point too"
+        ));
+    }
     if !report.shortfalls.is_empty()
         && request.ownership != Ownership::Mine
         && !rustix::process::geteuid().is_root()
@@ -254,10 +273,11 @@ fn tell_plan(context: &Context, request: &Request, plan: &Plan) -> Result<Outcom
         }
         match plan.seconds {
             Some(seconds) => {
-                writeln!(out, "fetching would take about {}, by a sample just now", time::duration(seconds))
+                writeln!(out, "fetching would take about {}, by a sample just now", time::duration(seconds))?;
             }
-            None => writeln!(out, "how long fetching would take is unknown: no sample was fetched"),
+            None => writeln!(out, "how long fetching would take is unknown: no sample was fetched")?,
         }
+        writeln!(out, "writing comes on top: it depends on the disk, and on the number of files")
     })?;
     Ok(outcome(&plan.problems, &[]))
 }

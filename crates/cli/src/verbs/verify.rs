@@ -65,7 +65,7 @@ impl Verify {
         };
         let mut verdicts = Vec::with_capacity(points.len());
         let mut verifier = Verifier::new(&repo)?;
-        let mut stands = false;
+        let (mut stands, mut unwritten) = (false, None);
         for point in points {
             let verdict = verifier.verify(&point, level)?;
             let id = show::short(point.point.id);
@@ -73,6 +73,7 @@ impl Verify {
                 context.out.warning(format!("{id}: {problem}"));
             }
             verdict.notes.iter().for_each(|note| context.out.warning(format!("{id}: {note}")));
+            unwritten = unwritten.or_else(|| verdict.unwritten.clone());
             stands |= verdict.problems.is_empty() && tell_standing(context, &repo, &point);
             verdicts.push((point, verdict));
         }
@@ -100,7 +101,17 @@ impl Verify {
             }?;
             if index.problems.is_empty() { Ok(()) } else { writeln!(out, "{INDEX_DAMAGED}") }
         })?;
-        if damaged > 0 {
+        if let Some(why) = &unwritten {
+            context.out.warning(format!(
+                "what was found could not be written into the history ({why}): backups do not know of it and may rely on \
+                 what is lost"
+            ));
+            context.out.hint(&format!(
+                "run `seawall verify{}` again where it can write there, or with an administrator's key file; then the next \
+                 backup heals what it can",
+                context.shown_flags()
+            ));
+        } else if damaged > 0 {
             let flags = context.shown_flags();
             context.out.hint(&format!(
                 "while a source still has what is lost, its next `seawall backup{flags}` reads everything and heals older \
@@ -153,5 +164,6 @@ fn document(record: &PointRecord, verdict: &Verdict, level: Level) -> Value {
         "bytes": verdict.bytes,
         "problems": verdict.problems,
         "notes": verdict.notes,
+        "unwritten": verdict.unwritten,
     })
 }

@@ -254,7 +254,8 @@ fn retry(files: &Files<'_, '_>, piece: &Piece, why: &str) {
     match files.reader.chunk(&piece.reference) {
         Ok(chunk) => files.write(&piece.file, piece.offset, &chunk),
         Err(error) => {
-            let first = if error.to_string() == why { String::new() } else { format!(" (first: {why})") };
+            let is_said = error.to_string().contains(why);
+            let first = if is_said { String::new() } else { format!(" (first: {why})") };
             files.lose(&piece.file, error.into(), &first);
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Whoever writes the last bytes of a file finishes it, whichever thread and whichever window that is: a file may be
 //! planned in many windows, and counts its own plan as one more thing to come until the last of them. What every later
-//! file would meet too, such as a full disk or a region that is away, ends the run; what was begun is removed then.
+//! file would meet too, such as a full disk or a region that is away, ends the run; what was begun is removed then, but for
+//! parts of long files, which stand beside their place for the run that goes on.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -200,14 +201,17 @@ impl<'a, 'r> Files<'a, 'r> {
 
     /// Gives the file up because it cannot be written.
     pub(super) fn fail(&self, file: &FileState, error: source::Error) {
-        self.give_up(file, Problem::new(&file.path, &error));
-        self.stop_for(error.into());
+        let problem = Problem::new(&file.path, &error);
+        let error = error.into();
+        self.give_up(file, problem, super::concerns_everything(&error));
+        self.stop_for(error);
     }
 
     /// Gives the file up because a part of it cannot be read; `first` is what else was tried.
     pub(super) fn lose(&self, file: &FileState, error: Error, first: &str) {
         let what = format!("{error}{first}");
-        self.give_up(file, Problem { path: file.path.clone(), what, damaged: super::is_damage(&error) });
+        let problem = Problem { path: file.path.clone(), what, damaged: super::is_damage(&error) };
+        self.give_up(file, problem, super::concerns_everything(&error));
         self.stop_for(error);
     }
 
@@ -225,17 +229,27 @@ impl<'a, 'r> Files<'a, 'r> {
         self.stopped.load(Ordering::Relaxed) || self.reader.repo().world().is_stopped()
     }
 
-    fn give_up(&self, file: &FileState, problem: Problem) {
+    /// Names a file as not back. What is there of it goes, unless it is a long one and may be gone on with.
+    fn give_up(&self, file: &FileState, problem: Problem, may_go_on: bool) {
         let begun = std::mem::replace(&mut *lock(&file.slot), Slot::Given);
         if !matches!(begun, Slot::Given) {
-            self.remove(begun);
-            self.report().problems.push(problem);
+            let kept = self.remove(begun, may_go_on);
+            let kept = kept
+                .map(|part| format!("; what there is of it is in {part}, and --resume goes on with that"));
+            let what = problem.what + &kept.unwrap_or_default();
+            self.report().problems.push(Problem { what, ..problem });
             self.leave(file);
         }
     }
 
-    /// Removes what was begun. A rest that cannot be removed is still named as a problem.
-    fn remove(&self, begun: Slot) {
+    /// Removes what was begun, or answers where it is. A rest that cannot be removed is still named as a problem.
+    fn remove(&self, begun: Slot, may_go_on: bool) -> Option<TreePath> {
+        if let Slot::Parked(parked) = &begun
+            && may_go_on
+            && let Some(part) = parked.part()
+        {
+            return Some(part.clone());
+        }
         let sink = match begun {
             Slot::Open(sink) => {
                 self.open.fetch_sub(1, Ordering::Relaxed);
@@ -244,7 +258,12 @@ impl<'a, 'r> Files<'a, 'r> {
             Slot::Parked(parked) => self.target.reopen(&parked).ok().map(Arc::new),
             Slot::Absent | Slot::Given => None,
         };
-        let _ = sink.map(|sink| sink.discard());
+        let sink = sink?;
+        let part = sink.part().filter(|_| may_go_on || sink.is_old()).cloned();
+        if part.is_none() {
+            let _ = sink.discard();
+        }
+        part
     }
 
     /// Waits until every file is finished or given up, or nobody goes on with them.
@@ -265,7 +284,7 @@ impl<'a, 'r> Files<'a, 'r> {
     pub(super) fn settle(&self) -> Result<(), Error> {
         let begun = std::mem::take(&mut lock(&self.begun).files);
         for file in begun.into_values() {
-            self.give_up(&file, Problem::new(&file.path, "not all of it came back"));
+            self.give_up(&file, Problem::new(&file.path, "not all of it came back"), true);
         }
         self.report().problems.sort_by(|one, other| one.path.cmp(&other.path));
         lock(&self.reason).take().map_or(Ok(()), Err)

@@ -79,7 +79,7 @@ impl<'a, 'f, 'r> Window<'a, 'f, 'r> {
         }
         match &entry.content {
             Content::Inline(bytes) => {
-                let old = target.take_up(&entry.path)?;
+                let old = target.take_up(&entry.path, entry.meta.size)?;
                 let (sink, written) = match old {
                     Some(sink) => {
                         sink.set_size(entry.meta.size)?;
@@ -115,7 +115,7 @@ impl<'a, 'f, 'r> Window<'a, 'f, 'r> {
             }
             parts => parts?,
         };
-        let old = self.files.target.take_up(&entry.path)?.map(Arc::new);
+        let old = self.files.target.take_up(&entry.path, entry.meta.size)?.map(Arc::new);
         if let Some(sink) = &old {
             sink.set_size(entry.meta.size)?;
         }

@@ -119,7 +119,7 @@ pub(super) fn checked_line(
     let (Some(first), Some(digits), Some(check), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
-        return Err(bad("its line has not three words"));
+        return Err(bad("its first line should have three words: what it is, digits, a check"));
     };
     if first != word {
         return Err(bad(&format!("its line does not start with {word}")));

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use format::id::Hash;
 use format::meta::{Kind, Meta};
 use format::path::TreePath;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ftruncate, linkat, mkdirat, mknodat, openat, readlinkat, symlinkat,
-    syncfs, unlinkat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, flock, ftruncate, linkat, mkdirat, mknodat, openat,
+    readlinkat, symlinkat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -26,7 +27,7 @@ use super::beneath::{At, Beneath, Way};
 use super::listing::{Buffer, Listing};
 use super::onto::{Onto, Use};
 use super::roots::shown;
-use super::sink::{FileSink, Parked, Place};
+use super::sink::{FileSink, Parked, Place, Until};
 use super::status::Status;
 use super::xattrs::{DEFAULT_ACL, FLAGS, Holder, clear_flags, set_flags};
 use crate::accounts::Accounts;
@@ -34,6 +35,13 @@ use crate::error::Error;
 
 /// How the name of a file begins that is not yet in its place. One that a killed restore left behind may be deleted.
 pub const PART_PREFIX: &str = ".seawall-part-";
+
+/// New files of at least this many bytes stand beside their place until they are whole. What an interrupted restore has
+/// brought of them stays there, to be gone on with, and does not look like the whole.
+pub(super) const LONG_BYTES: u64 = 64 << 20;
+
+/// Longest name of a file that is also in the name of its part; some file systems allow only 143 bytes.
+const NAMED_BYTES_MAX: usize = 100;
 
 /// What may happen to what a target holds already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +74,8 @@ pub struct Target {
     existing: Existing,
     is_new: bool,
     beside: AtomicU64,
+    /// What the names of parts that stay hold, so that no file of what is restored has such a name.
+    tag: Option<String>,
 }
 
 /// What a target shares with the files that are open under it.
@@ -75,6 +85,17 @@ pub(super) struct Inside {
     pub(super) dresser: Dresser,
     /// What takes the content of the only file; then nothing beneath the root is touched.
     pub(super) onto: Option<Onto>,
+}
+
+/// An empty directory gives way to a file at once; a full one never does.
+fn empty_folder_gives_way(at: &impl AsFd, name: &[u8], status: &Status) -> Result<(), Errno> {
+    if status.kind() == Some(Kind::Directory) { unlinkat(at, name, AtFlags::REMOVEDIR) } else { Ok(()) }
+}
+
+/// Takes a part for this run, until it is closed; false if another run has it. Where the file system knows no locks, all
+/// that is left is that nobody puts what is not his into place.
+fn claim(part: &OwnedFd) -> bool {
+    flock(part, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
 }
 
 impl Target {
@@ -96,7 +117,14 @@ impl Target {
         let dresser = Dresser { accounts: Accounts::of_this_machine(), ownership, inherits: false };
         let beneath = Beneath::new(root, Way::Steps);
         let inside = Inside { place: dir.to_owned(), beneath, dresser, onto: Some(onto) };
-        Ok(Target { inside: Arc::new(inside), existing, is_new: false, beside: AtomicU64::new(0) })
+        Ok(Target { inside: Arc::new(inside), existing, is_new: false, beside: AtomicU64::new(0), tag: None })
+    }
+
+    /// Lets parts of long files stay, under names that hold `tag`: then whoever gives the same one goes on with them. No name
+    /// in what is restored may hold it, so it is as fresh as what is restored.
+    #[must_use]
+    pub fn keeping_parts(self, tag: String) -> Target {
+        Target { tag: Some(tag), ..self }
     }
 
     /// The device or file that content is written onto, if it is none of a directory. Then there may be one file only; its
@@ -154,7 +182,7 @@ impl Target {
         let inherits = Holder::Open(root.as_fd()).value(DEFAULT_ACL).is_ok();
         let dresser = Dresser { accounts: Accounts::of_this_machine(), ownership, inherits };
         let inside = Inside { place: dir.to_owned(), beneath: Beneath::new(root, way), dresser, onto: None };
-        Ok(Target { inside: Arc::new(inside), existing, is_new, beside: AtomicU64::new(0) })
+        Ok(Target { inside: Arc::new(inside), existing, is_new, beside: AtomicU64::new(0), tag: None })
     }
 
     /// Makes the directory `path` and those above it that are missing; one that is there stays.
@@ -171,21 +199,21 @@ impl Target {
 
     /// Makes the regular file `path` of `size` bytes, all zeros and not yet on disk; where its directory is not there, that
     /// is made first. Its space is not reserved, so what is never written stays a hole. Where something stands at the name and may
-    /// give way, the file is made beside it and takes its place in the end.
+    /// give way, the file is made beside it and takes its place in the end, and so is one that takes long to write.
     pub fn file(&self, path: &TreePath, size: u64) -> Result<FileSink, Error> {
+        let make = || match self.part_of(path, size) {
+            Some(part) => self.create_part(path, part),
+            None => self.create_in_place(path),
+        };
         let create = || {
-            let created = match (self.create(path), path.parent()) {
-                (Err(Errno::NOENT), Some(parent)) => self.make_way(&parent).and_then(|()| self.create(path)),
-                (created, _) => created,
-            };
-            let (file, beside) = match created {
-                Err(Errno::EXIST) if self.existing != Existing::Refuse => self.create_beside(path)?,
-                created => (created?, None),
+            let (file, until) = match (make(), path.parent()) {
+                (Err(Errno::NOENT), Some(parent)) => self.make_way(&parent).and_then(|()| make())?,
+                (made, _) => made?,
             };
             if size > 0 {
                 ftruncate(&file, size)?;
             }
-            Ok((file, Place { path: path.clone(), beside, is_old: false }))
+            Ok((file, Place { path: path.clone(), until, is_old: false }))
         };
         let (file, place) = create().map_err(|errno| self.inside.trouble("make", path, errno))?;
         Ok(FileSink { file, place, inside: self.inside.clone() })
@@ -197,13 +225,60 @@ impl Target {
         openat(&at, name, flags, Mode::RUSR | Mode::WUSR)
     }
 
+    fn create_in_place(&self, path: &TreePath) -> Result<(OwnedFd, Until), Errno> {
+        match self.create(path) {
+            Err(Errno::EXIST) if self.existing != Existing::Refuse => self.create_beside(path),
+            created => created.map(|file| (file, Until::InPlace)),
+        }
+    }
+
+    /// Where a long file stands until it is whole: its own name is in that where it is not too long, else a hash of it.
+    fn part_of(&self, path: &TreePath, size: u64) -> Option<TreePath> {
+        let (tag, folder, name) = (self.tag.as_ref()?, path.parent()?, path.name()?);
+        let name = match name.len() {
+            ..=NAMED_BYTES_MAX => name.to_owned(),
+            _ => format!("{:.32}", Hash::of(name).to_string()).into_bytes(),
+        };
+        let named = [PART_PREFIX.as_bytes(), tag.as_bytes(), b"-of-", &name].concat();
+        if size < LONG_BYTES { None } else { folder.join(&named).ok() }
+    }
+
+    /// Makes the part of a file beside its place. One that is there gives way, unless another run is at work on it.
+    fn create_part(&self, path: &TreePath, part: TreePath) -> Result<(OwnedFd, Until), Errno> {
+        let (at, name) = self.inside.beneath.parent(path)?;
+        match Status::of(&at, name, false) {
+            Ok(_) if self.existing == Existing::Refuse => return Err(Errno::EXIST),
+            Ok(status) => empty_folder_gives_way(&at, name, &status)?,
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+        let file = match self.create(&part) {
+            Err(Errno::EXIST) if self.existing != Existing::Refuse => {
+                if self
+                    .inside
+                    .beneath
+                    .open(&part, OFlags::RDWR | OFlags::NONBLOCK)
+                    .is_ok_and(|file| !claim(&file))
+                {
+                    return self.create_beside(path);
+                }
+                let (at, name) = self.inside.beneath.parent(&part)?;
+                unlinkat(&at, name, AtFlags::empty())?;
+                self.create(&part)?
+            }
+            created => created?,
+        };
+        claim(&file);
+        Ok((file, Until::Part(part)))
+    }
+
     /// Makes a file in the same directory, under a name that says what it is.
-    fn create_beside(&self, path: &TreePath) -> Result<(OwnedFd, Option<TreePath>), Errno> {
+    fn create_beside(&self, path: &TreePath) -> Result<(OwnedFd, Until), Errno> {
         let folder = path.parent().ok_or(Errno::INVAL)?;
         let (at, name) = self.inside.beneath.parent(path)?;
-        if Status::of(&at, name, false)?.kind() == Some(Kind::Directory) {
-            // An empty one gives way at once; a full one never does.
-            unlinkat(&at, name, AtFlags::REMOVEDIR)?;
+        match Status::of(&at, name, false) {
+            Err(Errno::NOENT) => {}
+            status => empty_folder_gives_way(&at, name, &status?)?,
         }
         loop {
             let number = self.beside.fetch_add(1, Ordering::Relaxed);
@@ -211,18 +286,28 @@ impl Target {
             let beside = folder.join(name.as_bytes()).map_err(|_| Errno::NAMETOOLONG)?;
             match self.create(&beside) {
                 Err(Errno::EXIST) => {}
-                created => return Ok((created?, Some(beside))),
+                created => return Ok((created?, Until::Beside(beside))),
             }
         }
     }
 
-    /// Opens the regular file that stands at `path` to be compared and changed in place, where differences were asked for
-    /// and it has no other name; `None` where it must be made anew. What content is written onto is always taken up.
-    pub fn take_up(&self, path: &TreePath) -> Result<Option<FileSink>, Error> {
+    /// Opens the part that an earlier run left of a file that shall have `size` bytes, or the regular file that stands at
+    /// `path`, to be compared and changed as it stands, where differences were asked for and it has no other name; `None`
+    /// where it must be made anew. What content is written onto is always taken up.
+    pub fn take_up(&self, path: &TreePath, size: u64) -> Result<Option<FileSink>, Error> {
         if let Some(onto) = self.onto() {
             return self.sink_onto(onto, path).map(Some);
         }
-        if self.existing == Existing::Differences { self.open_old(path, OFlags::RDWR) } else { Ok(None) }
+        if self.existing != Existing::Differences {
+            return Ok(None);
+        }
+        if let Some(part) = self.part_of(path, size)
+            && let Some(sink) = self.open_old(&part, OFlags::RDWR)?.filter(|sink| claim(&sink.file))
+        {
+            let place = Place { path: path.clone(), until: Until::Part(part), is_old: true };
+            return Ok(Some(FileSink { place, ..sink }));
+        }
+        self.open_old(path, OFlags::RDWR)
     }
 
     /// Opens the regular file that stands at `path` to be read; `None` where there is none.
@@ -237,7 +322,7 @@ impl Target {
     fn sink_onto(&self, onto: &Onto, path: &TreePath) -> Result<FileSink, Error> {
         let file = onto.file.try_clone();
         let trouble = |why| Error::System { act: "open", path: shown(&self.inside.place), why };
-        let place = Place { path: path.clone(), beside: None, is_old: true };
+        let place = Place { path: path.clone(), until: Until::InPlace, is_old: true };
         Ok(FileSink { file: file.map_err(trouble)?, place, inside: self.inside.clone() })
     }
 
@@ -252,7 +337,7 @@ impl Target {
         if status.kind() != Some(Kind::File) || !alone {
             return Ok(None);
         }
-        let place = Place { path: path.clone(), beside: None, is_old: true };
+        let place = Place { path: path.clone(), until: Until::InPlace, is_old: true };
         Ok(Some(FileSink { file, place, inside: self.inside.clone() }))
     }
 

@@ -47,16 +47,41 @@ pub struct Parked {
 pub(super) struct Place {
     /// Where it belongs.
     pub(super) path: TreePath,
-    /// Where it stands until it is finished, if that is somewhere else.
-    pub(super) beside: Option<TreePath>,
+    /// Where it stands until it is finished.
+    pub(super) until: Until,
     /// Whether it stood there before.
     pub(super) is_old: bool,
+}
+
+/// Where a file stands until it is finished.
+#[derive(Clone, Debug)]
+pub(super) enum Until {
+    /// Where it belongs.
+    InPlace,
+    /// Under a name of its own.
+    Beside(TreePath),
+    /// Under the name by which another run finds it, and goes on with it.
+    Part(TreePath),
 }
 
 impl Place {
     /// Where it stands now.
     pub(super) fn stands(&self) -> &TreePath {
-        self.beside.as_ref().unwrap_or(&self.path)
+        match &self.until {
+            Until::InPlace => &self.path,
+            Until::Beside(name) | Until::Part(name) => name,
+        }
+    }
+
+    fn part(&self) -> Option<&TreePath> {
+        if let Until::Part(name) = &self.until { Some(name) } else { None }
+    }
+}
+
+impl Parked {
+    /// As [`FileSink::part`].
+    pub fn part(&self) -> Option<&TreePath> {
+        self.place.part()
     }
 }
 
@@ -94,6 +119,11 @@ impl FileSink {
             }
         }
         Ok(filled)
+    }
+
+    /// The name under which a part of it is found by the run that goes on with it, if it has one.
+    pub fn part(&self) -> Option<&TreePath> {
+        self.place.part()
     }
 
     /// Whether the file stood there before and is changed in place.
@@ -197,10 +227,12 @@ impl FileSink {
         }
         let subject = Subject::Open(self.file.as_fd());
         let shortfalls = self.inside.dresser.dress(&subject, &self.place.path, meta);
-        if let Some(beside) = &self.place.beside {
+        if let Until::Beside(beside) | Until::Part(beside) = &self.place.until {
             let put = || {
                 let (at, name) = self.inside.beneath.parent(&self.place.path)?;
                 let (from, part) = self.inside.beneath.parent(beside)?;
+                // Another run may have put its own there, which is not whole.
+                self.check_stands_at(&from, part)?;
                 match renameat(&from, part, &at, name) {
                     Err(Errno::ISDIR) => {
                         unlinkat(&at, name, AtFlags::REMOVEDIR)?;
@@ -221,10 +253,15 @@ impl FileSink {
         }
         let remove = || {
             let (at, name) = self.inside.beneath.parent(self.place.stands())?;
-            let same = Status::of(&at, name, false)?.inode() == Status::of_open(&self.file)?.inode();
-            if same { unlinkat(at, name, AtFlags::empty()) } else { Err(Errno::STALE) }
+            self.check_stands_at(&at, name)?;
+            unlinkat(at, name, AtFlags::empty())
         };
         remove().map_err(|errno| self.trouble("remove", errno))
+    }
+
+    fn check_stands_at(&self, at: &impl AsFd, name: &[u8]) -> Result<(), Errno> {
+        let same = Status::of(at, name, false)?.inode() == Status::of_open(&self.file)?.inode();
+        if same { Ok(()) } else { Err(Errno::STALE) }
     }
 
     fn trouble(&self, act: &'static str, errno: Errno) -> Error {

@@ -18,6 +18,9 @@ const RUNS: [&str; 9] =
 /// What is over sooner says little: a neighbour's burst lasts as long.
 const RUN_TIME_MIN: Duration = Duration::from_secs(1);
 
+/// Bytes a second that no core reaches: such a stage had nothing to do.
+const RATE_MAX: f64 = 1e12;
+
 /// One run, beside what it could have been.
 struct Row<'m> {
     name: &'static str,
@@ -69,7 +72,7 @@ pub(super) fn tell(
         }
         writeln!(out, "\nwhole")?;
         show::table(out, &RUNS, &rows.iter().map(run_row).collect::<Vec<_>>())?;
-        writeln!(out, "\nlimit: cores by the core seconds that a byte costs in all stages, or what the place reached alone")?;
+        writeln!(out, "\nlimit: cores by the core seconds that a byte costs in all stages, or what the place reached alone.\nMore than all of it means that the machine was faster in the run than when stages were measured")?;
         match rows.iter().any(|row| row.run.time < RUN_TIME_MIN) {
             true => writeln!(out, "a run was over in less than a second: figures repeat better with more data (--size)"),
             false => Ok(()),
@@ -150,7 +153,7 @@ fn stage_rows(stages: &[Stage]) -> Vec<Vec<String>> {
         vec![
             stage.name.to_owned(),
             format!("{:.0}", mb(stage.bytes as f64)),
-            format!("{:.0}", mb(stage.rate())),
+            if stage.rate() > RATE_MAX { "-".to_owned() } else { format!("{:.0}", mb(stage.rate())) },
             format!("{:.2}", stage.core_seconds()),
             format!("{:.0} %", 100.0 * stage.core_seconds() / all),
         ]

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use format::meta::{Kind, Meta};
 use world::{Remedied, Remedy};
 
+use super::super::apply::LONG_BYTES;
 use super::*;
 use crate::Error;
 
@@ -47,6 +48,47 @@ fn restore(target: &Target, state: &[(TreePath, Meta, Vec<u8>)]) -> Vec<Shortfal
     }
     target.sync().unwrap();
     shortfalls
+}
+
+/// Of a long file what is not whole does not look like it, and another run goes on with it.
+#[test]
+fn a_long_file_stands_beside_its_place_until_it_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = Meta { mode: 0o640, ..Meta::new(Kind::File) };
+    for name in [&b"below/disk.img"[..], &[b'n'; 250]] {
+        let (path, size) = (TreePath::new(name).unwrap(), LONG_BYTES);
+        let whole = dir.path().join(os(name));
+        let target = |existing| {
+            let target = Target::open(dir.path(), existing, Ownership::Mine).unwrap();
+            target.keeping_parts("4451b6".to_owned())
+        };
+        let begun = target(Existing::Replace).file(&path, size).unwrap();
+        begun.write_at(5, b"begun").unwrap();
+        let part = dir.path().join(os(begun.part().unwrap().as_bytes()));
+        assert!(!whole.exists() && part.metadata().unwrap().len() == size);
+        // Another run leaves what this one has in hand alone.
+        assert!(target(Existing::Differences).take_up(&path, size).unwrap().is_none());
+        let other = target(Existing::Replace).file(&path, size).unwrap();
+        assert!(other.part().is_none() && other.finish(&meta).is_ok() && part.exists());
+        fs::remove_file(&whole).unwrap();
+        drop(begun);
+        let anew = target(Existing::Replace).file(&path, size).unwrap();
+        anew.write_at(0, b"anew").unwrap();
+        drop(anew);
+        let left = target(Existing::Differences).take_up(&path, size).unwrap().unwrap();
+        let mut there = [1; 10];
+        assert_eq!((left.read_at(0, &mut there).unwrap(), &there), (10, b"anew\0\0\0\0\0\0"));
+        assert!(left.is_old() && left.discard().is_ok() && part.exists(), "it is not ours to remove");
+        left.finish(&meta).unwrap();
+        assert!(whole.metadata().unwrap().len() == size && !part.exists());
+        target(Existing::Replace).file(&path, size).unwrap().discard().unwrap();
+        let replaced = target(Existing::Replace).file(&path, size).unwrap();
+        fs::remove_file(&part).unwrap();
+        fs::write(&part, "of somebody else").unwrap();
+        assert!(replaced.finish(&meta).is_err() && whole.metadata().unwrap().len() == size);
+        fs::remove_file(&part).unwrap();
+        assert!(whole.exists() && !part.exists());
+    }
 }
 
 /// A tree with one of everything that needs no right of its own.
