@@ -86,7 +86,7 @@ fn errors_of_the_repository() {
         (E::Ambiguous { asked: text("a"), candidates: vec![PointId([0; 16])] }, Some("more digits")),
         (E::Raced(text("x")), Some("run the same command again")),
         (E::TooFewRegions(text("x")), Some("again later")),
-        (E::Local { act: "write", path: path.clone(), source: system() }, None),
+        (E::Local { act: "write", path: path.clone(), source: system() }, Some("--state DIR")),
         (E::Catalog { path, why: text("x") }, Some("`seawall catalog rebuild --repo r`")),
         (E::UnknownFact { verb: "sweep", fact: text("x") }, Some("later")),
     ];
