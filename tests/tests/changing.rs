@@ -229,7 +229,9 @@ fn a_file_that_is_read_again_has_the_metadata_of_then() {
     let said = Said::of(&["backup"], child.wait_with_output().unwrap());
     assert_eq!(said.code, 0, "{said}");
     machine.done(&["restore", "latest", "--into", "out"]);
-    assert_eq!(fs::read(machine.at("out/file")).unwrap(), b"a secret", "{said}");
+    // It may have been read again at the moment when it was cut to nothing and not yet written.
+    let back = fs::read(machine.at("out/file")).unwrap();
+    assert!(back == b"a secret" || back.is_empty(), "{} bytes: {said}", back.len());
     assert_eq!(fs::metadata(machine.at("out/file")).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
