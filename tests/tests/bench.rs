@@ -13,9 +13,11 @@ use tests::odd;
 use tests::s3::{Config, Server};
 use tests::seawall::{Machine, Said};
 
-/// A stage of these small sources takes milliseconds, and a machine that others use too may give one of them a fraction of
-/// what it gives the next. A unit that is wrong is further off than this.
-const NOISE: f64 = 8.0;
+/// Rates of a machine that others use too vary by so much from one stage to the next.
+const NOISE: f64 = 1.5;
+
+/// A stage of these small sources takes milliseconds, as a neighbour's burst does: one measurement of so many must be quiet.
+const ATTEMPTS: usize = 6;
 
 /// A machine with a place to store at, and its own folder for temporary files.
 fn machine() -> Machine {
@@ -52,7 +54,7 @@ fn names(stages: &Value) -> Vec<&str> {
     stages.as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap()).collect()
 }
 
-/// Every figure is there and more than nothing, and a whole run is no faster than any of its stages.
+/// Every figure is there and more than nothing.
 fn assert_plausible(told: &Value) {
     assert_eq!(told["schema"], "bench/1");
     let stages = &told["stages"];
@@ -82,24 +84,45 @@ fn assert_plausible(told: &Value) {
             "{run}"
         );
         let share = number(run, "mb_per_second") / number(run, "limit_mb_per_second");
-        assert!((number(run, "share") / share - 1.0).abs() < 1e-9 && share < NOISE, "{run}");
+        assert!((number(run, "share") / share - 1.0).abs() < 1e-9, "{run}");
         let of = &stages[run["what"].as_str().unwrap()];
         for stage in of.as_array().unwrap() {
-            let name = &stage["name"];
             for figure in ["bytes", "seconds", "cpu_seconds", "mb_per_second", "core_seconds"] {
                 assert!(number(stage, figure) > 0.0, "{figure}: {stage}");
             }
-            let work = number(run, "cores") * number(run, "seconds");
-            assert!(number(stage, "core_seconds") < work * NOISE, "{name} costs more than all of {run}");
         }
     }
+}
+
+/// What contradicts that a whole run is no faster than its stages allow, and no stage costs more than the run.
+fn contradiction(told: &Value) -> Option<String> {
+    told["runs"].as_array().unwrap().iter().find_map(|run| {
+        let work = number(run, "cores") * number(run, "seconds");
+        let stages = told["stages"][run["what"].as_str().unwrap()].as_array().unwrap();
+        let costly = stages.iter().find(|stage| number(stage, "core_seconds") >= work * NOISE);
+        let costly = costly.map(|stage| format!("{} costs more than all of {run}", stage["name"]));
+        if number(run, "share") < NOISE { costly } else { Some(format!("faster than it can be: {run}")) }
+    })
+}
+
+/// Measures until the figures fit together.
+fn measured(machine: &Machine, words: &[&str]) -> Value {
+    let mut said = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let told = machine.json(words);
+        assert_plausible(&told);
+        match contradiction(&told) {
+            Some(why) => said.push(why),
+            None => return told,
+        }
+    }
+    panic!("{ATTEMPTS} times in a row: {said:#?}");
 }
 
 #[test]
 fn bench_measures_every_stage_and_the_whole_and_leaves_nothing_behind() {
     let machine = machine();
-    let told = machine.json(&["bench", "--to", "place", "--size", "20M"]);
-    assert_plausible(&told);
+    let told = measured(&machine, &["bench", "--to", "place", "--size", "20M"]);
     assert_eq!((told["data"].as_str(), told["bytes"].as_u64()), (Some("random"), Some(20_000_000)));
     assert!(number(&told, "bytes_stored") >= 20e6, "nothing makes it smaller");
     assert!(told["to"].as_str().unwrap().ends_with("/place"), "{told}");
@@ -110,8 +133,7 @@ fn bench_measures_every_stage_and_the_whole_and_leaves_nothing_behind() {
 #[test]
 fn bench_of_text_counts_what_was_compressed() {
     let machine = machine();
-    let told = machine.json(&["bench", "--size", "8M", "--data", "text"]);
-    assert_plausible(&told);
+    let told = measured(&machine, &["bench", "--size", "8M", "--data", "text"]);
     assert!(number(&told, "bytes_stored") < 5e6, "logs become smaller: {told}");
     assert!(told["file_system"].is_string(), "{told}");
     let sealed = told["stages"]["backup"].as_array().unwrap().iter().find(|stage| stage["name"] == "seal");
@@ -132,8 +154,7 @@ fn bench_of_a_directory_takes_its_files_and_changes_none() {
         fs::write(data.join(format!("deep/er/{file}")), odd::noise(file, 10 * file as usize)).unwrap();
     }
     let before = tests::listing::Listing::of(&data);
-    let told = machine.json(&["bench", "--data", "data", "--size", "1GiB"]);
-    assert_plausible(&told);
+    let told = measured(&machine, &["bench", "--data", "data", "--size", "1GiB"]);
     assert_eq!(told["files"].as_u64(), Some(104));
     assert!(number(&told, "bytes_stored") < 12e6, "what comes twice is stored once: {told}");
     assert_eq!(tests::listing::Listing::of(&data).differences(&before), Vec::<String>::new());
@@ -161,8 +182,7 @@ fn bench_measures_a_bucket_and_leaves_it_as_it_was() {
         machine.set(&name, &value);
     }
     let to = server.location("bucket", "some/prefix");
-    let told = machine.json(&["bench", "--size", "8M", "--to", &to]);
-    assert_plausible(&told);
+    let told = measured(&machine, &["bench", "--size", "8M", "--to", &to]);
     assert!(told["to"].as_str().unwrap().starts_with("s3://bucket/some/prefix?"), "{told}");
     assert_eq!(told["file_system"], Value::Null);
     let files = |paths: Vec<PathBuf>| paths.into_iter().filter(|path| path.is_file()).collect::<Vec<_>>();

@@ -59,17 +59,23 @@ fn an_unchanged_file_of_any_size_whose_pack_is_gone_is_read_again() {
     assert_restores(&machine, "latest", &Listing::of(&machine.at("tree")), "out");
 }
 
-/// Damage that a check found makes the next point a full one, which heals the others too.
-#[test]
-fn damage_that_was_found_is_healed_by_the_next_backup_and_then_told_to_be() {
+/// A machine whose only point leans on a pack that was damaged since, and the point.
+fn damaged() -> (Machine, String) {
     let machine = Machine::with_repository();
     fs::create_dir(machine.at("tree")).unwrap();
     for number in 0..40 {
         fs::write(machine.at(&format!("tree/{number}")), odd::noise(number, 300_000)).unwrap();
     }
     std::thread::sleep(Duration::from_millis(100));
-    let first = machine.json(&["backup", "tree"])["point"].as_str().unwrap().to_owned();
+    let point = machine.json(&["backup", "tree"])["point"].as_str().unwrap().to_owned();
     flip(&largest_pack(&machine.repository()), [1_000_000, 5_000_000]);
+    (machine, point)
+}
+
+/// Damage that a check found makes the next point a full one, which heals the others too.
+#[test]
+fn damage_that_was_found_is_healed_by_the_next_backup_and_then_told_to_be() {
+    let (machine, first) = damaged();
     let found = machine.run(&["verify", "--level", "L1"]);
     assert!(found.code == 3 && found.err.contains("files are lost"), "{found}");
     let later = machine.run(&["verify"]);
@@ -91,14 +97,7 @@ fn damage_that_was_found_is_healed_by_the_next_backup_and_then_told_to_be() {
 /// A host that lost its state, or never made a backup, finds damage: whoever backs up next must know of it.
 #[test]
 fn damage_that_a_stranger_found_is_known_to_the_next_backup() {
-    let machine = Machine::with_repository();
-    fs::create_dir(machine.at("tree")).unwrap();
-    for number in 0..40 {
-        fs::write(machine.at(&format!("tree/{number}")), odd::noise(number, 300_000)).unwrap();
-    }
-    std::thread::sleep(Duration::from_millis(100));
-    machine.done(&["backup", "tree"]);
-    flip(&largest_pack(&machine.repository()), [1_000_000, 5_000_000]);
+    let (machine, _) = damaged();
     let stranger = Machine::with_key_of(&machine);
     let found = stranger.run(&["verify", "--level", "L1", "--json"]);
     assert!(found.code == 3 && found.json()["points"][0]["unwritten"].is_null(), "{found}");
@@ -111,11 +110,7 @@ fn damage_that_a_stranger_found_is_known_to_the_next_backup() {
 /// Where the finding cannot be written down, the person must know.
 #[test]
 fn damage_that_cannot_be_noted_is_told_as_that() {
-    let machine = Machine::with_repository();
-    fs::create_dir(machine.at("tree")).unwrap();
-    fs::write(machine.at("tree/file"), odd::noise(5, 3_000_000)).unwrap();
-    machine.done(&["backup", "tree"]);
-    flip(&largest_pack(&machine.repository()), [1_000_000]);
+    let (machine, _) = damaged();
     fs::write(machine.at("file"), "no folder").unwrap();
     let found = machine.run(&["verify", "--level", "L1", "--state", "file/state"]);
     found.assert_failed(3, "could not be written into the history");

@@ -118,7 +118,8 @@ fn what_an_interrupted_restore_has_of_a_large_file_is_gone_on_with() {
     let whole = house.machine.at("out/disk.img");
     let part = house.machine.at(&format!("out/.seawall-part-{:.12}-of-disk.img", point));
     let came = || fs::metadata(&part).is_ok_and(|part| part.blocks() * 512 > 30 << 20);
-    interrupted(&house.machine, &["restore", "latest", "--into", "out"], came).assert_failed(130, "--resume");
+    let goes_on = format!("to go on: `seawall restore {point:.12} --into out --resume");
+    interrupted(&house.machine, &["restore", "latest", "--into", "out"], came).assert_failed(130, &goes_on);
     server.order(|orders| *orders = Orders::default());
     assert!(!whole.exists(), "a part does not look like the whole");
     let went_on = house.machine.json(&["restore", "latest", "--into", "out", "--resume"]);

@@ -1,7 +1,7 @@
 //! A folder as the region: full, closed, missing, something else; and keys that are not the right ones.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -153,6 +153,48 @@ fn a_host_whose_state_is_full_goes_on_with_what_it_has() {
     fs::remove_file(disk.at("other")).unwrap();
     house.machine.done(&another);
     house.is_whole();
+}
+
+/// Somebody typed a wrong name: no command that writes over what is there is put into his hand.
+#[test]
+fn a_target_that_is_refused_is_not_offered_to_be_gone_on_with() {
+    let mut house = House::local();
+    fs::create_dir(house.machine.at("photos")).unwrap();
+    fs::write(house.machine.at("photos/note"), "mine").unwrap();
+    for (words, code) in [(&["--into", "photos"][..], 4), (&["--into", "tree", "--include", "nowhere"], 4)] {
+        let said = house.machine.run(&[&["restore", "latest"], words].concat());
+        assert!(said.code == code && !said.err.contains("to go on: `"), "{said}");
+    }
+    assert_eq!(fs::read(house.machine.at("photos/note")).unwrap(), b"mine");
+    house.is_whole();
+}
+
+#[test]
+fn what_a_full_target_holds_of_a_large_file_is_gone_on_with() {
+    let mut house = House::local();
+    fs::write(house.machine.at("tree/disk.img"), odd::noise(9, 70 << 20)).unwrap();
+    house.keep();
+    let Some(disk) = Small::mounted(40 << 20) else {
+        return tests::skipped(
+            "what_a_full_target_holds_of_a_large_file_is_gone_on_with: nothing can be mounted",
+        );
+    };
+    let (point, truth) = house.points.last().unwrap();
+    let (out, short) = (disk.at("out"), &point[..12]);
+    let into = out.to_str().unwrap();
+    let said = house.machine.run(&["restore", "latest", "--into", into]);
+    assert_told(
+        &said,
+        1,
+        &["No space left", &format!("to go on: `seawall restore {short} --into {into} --resume")],
+    );
+    let part = out.join(format!(".seawall-part-{short}-of-disk.img"));
+    let held = fs::metadata(&part).unwrap().blocks() * 512;
+    assert!(held > 16 << 20 && !out.join("disk.img").exists(), "{held}");
+    disk.grow(100 << 20);
+    let went_on = house.machine.json(&["restore", short, "--into", into, "--resume"]);
+    assert!(went_on["written_bytes"].as_u64().unwrap() < (74 << 20) - held / 2, "{held} {went_on}");
+    assert_eq!(Listing::of(&out).differences(truth), Vec::<String>::new());
 }
 
 fn set_mode(path: &Path, mode: u32) {

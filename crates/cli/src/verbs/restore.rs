@@ -7,6 +7,7 @@ use engine::restore::{Plan, Report, Request, plan, restore};
 use repo::{PointRecord, Repo};
 use serde_json::{Value, json};
 use source::directory::{Existing, Ownership, PART_PREFIX};
+use world::{Remedied, Remedy};
 
 use crate::context::{Context, cores};
 use crate::error::{Error, Outcome};
@@ -113,7 +114,8 @@ impl Restore {
             return Ok(tell_plan(context, &request, &plan)?.and(chosen));
         }
         context.stops_in_order();
-        let report = restore(&repo, &request).inspect_err(|_| tell_how_to_go_on(context, &request))?;
+        let report =
+            restore(&repo, &request).inspect_err(|error| tell_how_to_go_on(context, &request, error))?;
         context.finish();
         Ok(tell(context, &request, &report)?.and(chosen))
     }
@@ -143,9 +145,10 @@ fn outcome(problems: &[engine::Problem], shortfalls: &[engine::Problem]) -> Outc
     }
 }
 
-/// `latest` may be another point by then, and parts of large files are those of this one.
-fn tell_how_to_go_on(context: &Context, request: &Request) {
-    if request.into.is_dir() {
+/// `latest` may be another point by then, and parts of large files are those of this one. What was refused as it was asked for
+/// has begun nothing, and may be a directory that nobody wants written over.
+fn tell_how_to_go_on(context: &Context, request: &Request, error: &engine::Error) {
+    if request.into.is_dir() && error.remedy() != Remedy::Correct {
         let (id, into, flags) = (request.point.point.id, request.into.display(), context.shown_flags());
         context.out.note(format!(
             "to go on: `seawall restore {} --into {into} --resume{flags}`, with the same patterns; what there is of files of 64 \

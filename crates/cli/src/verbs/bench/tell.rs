@@ -15,6 +15,10 @@ const STAGES: [&str; 5] = ["stage", ">MB", ">MB/s", ">core s", ">share"];
 const RUNS: [&str; 9] =
     ["run", ">cores", ">MB/s", ">TB/h", ">seconds", ">CPU s", ">peak MB", ">limit MB/s", ">share of it"];
 
+const LEGEND: &str = "limit: cores by the core seconds that a byte costs in all stages, or what the place reached alone.\n\
+     More than all of it means that the machine was faster in the run than when stages were measured";
+const SHORT: &str = "a run was over in less than a second: figures repeat better with more data (--size)";
+
 /// What is over sooner says little: a neighbour's burst lasts as long.
 const RUN_TIME_MIN: Duration = Duration::from_secs(1);
 
@@ -64,7 +68,13 @@ pub(super) fn tell(
         let (files, size) = (show::count(source.files, "file"), show::size(source.bytes));
         let stored = show::size(all.stored_bytes);
         let on = |system: Option<String>| system.map(|system| format!(" ({system})")).unwrap_or_default();
-        writeln!(out, "{}: {files}, {size}, stored as {stored} in {}{}", shown(data), site.shown(), on(site.stored_on()))?;
+        writeln!(
+            out,
+            "{}: {files}, {size}, stored as {stored} in {}{}",
+            shown(data),
+            site.shown(),
+            on(site.stored_on())
+        )?;
         writeln!(out, "read from and restored to {}{}", scratch.display(), on(scratch_on))?;
         for (title, stages) in [("backup", &stages.backup), ("restore", &stages.restore)] {
             writeln!(out, "\nstages of a {title}, each alone on one core")?;
@@ -72,11 +82,8 @@ pub(super) fn tell(
         }
         writeln!(out, "\nwhole")?;
         show::table(out, &RUNS, &rows.iter().map(run_row).collect::<Vec<_>>())?;
-        writeln!(out, "\nlimit: cores by the core seconds that a byte costs in all stages, or what the place reached alone.\nMore than all of it means that the machine was faster in the run than when stages were measured")?;
-        match rows.iter().any(|row| row.run.time < RUN_TIME_MIN) {
-            true => writeln!(out, "a run was over in less than a second: figures repeat better with more data (--size)"),
-            false => Ok(()),
-        }
+        writeln!(out, "\n{LEGEND}")?;
+        if rows.iter().any(|row| row.run.time < RUN_TIME_MIN) { writeln!(out, "{SHORT}") } else { Ok(()) }
     })?;
     Ok(if differing.is_empty() { Outcome::Done } else { Outcome::Damaged })
 }
