@@ -51,6 +51,19 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
             "put that object back from a copy of the repository: nothing can be opened without it, and it never changes"
                 .to_owned()
         }
+        E::Unmarked { .. } => {
+            format!(
+                "`seawall verify{flags}` names the points that need it. While a source still has what is lost, a full \
+                 backup of it heals them; points that cannot be healed can be forgotten; then sweep again"
+            )
+        }
+        E::FaultyHistory { .. } => {
+            format!(
+                "`seawall log --verify{flags}` names the faults. Put back what is missing from a copy of the repository; \
+                 backups and restores go on meanwhile"
+            )
+        }
+        E::NoSession { .. } => format!("`seawall session list{flags}` lists who is at work"),
         E::Object { .. } | E::Damaged { .. } | E::Malformed(_) => {
             format!("`seawall points{flags}` lists what else could be restored")
         }

@@ -31,6 +31,19 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// Something that points need cannot be looked into, so nobody knows what else they need.
+    #[error(
+        "{object} in {place} is needed and cannot be looked into ({why}): what lies under it is unknown, so nothing may \
+         be deleted"
+    )]
+    Unmarked {
+        /// Its name.
+        object: String,
+        /// Where it should lie.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The store acknowledged an object that it then did not show as it was.
     #[error("{place} acknowledged {object} and does not have it: {why}")]
     NotStored {
@@ -138,6 +151,24 @@ pub enum Error {
         /// How much is wrong with the history.
         faults: usize,
     },
+    /// No session of that name is at work, or several are.
+    #[error("{}", no_session(asked, *meant))]
+    NoSession {
+        /// What was asked for.
+        asked: String,
+        /// How many it could mean.
+        meant: usize,
+    },
+    /// The history shows faults, so what it keeps is not known.
+    #[error("the history in {place} shows {faults} faults, so nothing may be deleted by it: {first}")]
+    FaultyHistory {
+        /// Where.
+        place: String,
+        /// One of them.
+        first: String,
+        /// How many there are.
+        faults: usize,
+    },
     /// Several points of that name.
     #[error("{asked} could be any of {}", list(candidates))]
     Ambiguous {
@@ -183,6 +214,13 @@ pub enum Error {
         /// Which fact.
         fact: String,
     },
+}
+
+fn no_session(asked: &str, meant: usize) -> String {
+    match meant {
+        0 => format!("no session {asked} is at work"),
+        _ => format!("{asked} could be any of {meant} sessions at work"),
+    }
 }
 
 fn list(points: &[PointId]) -> String {
@@ -231,6 +269,8 @@ impl Remedied for Error {
             Error::Storage(source) => source.remedy(),
             Error::Object { source: format::Error::Newer { .. }, .. } => Remedy::Correct,
             Error::Object { .. } | Error::Damaged { .. } | Error::Malformed(_) => Remedy::Repair,
+            Error::Unmarked { .. } | Error::FaultyHistory { .. } => Remedy::Repair,
+            Error::NoSession { .. } => Remedy::Correct,
             Error::NotStored { .. } | Error::NoSlotOpens { .. } | Error::LostPoint { .. } => Remedy::Repair,
             Error::Refused(_) => Remedy::Report,
             Error::NoRepository(_) | Error::Occupied(_) | Error::WrongKey { .. } => Remedy::Correct,

@@ -188,6 +188,8 @@ pub struct Fold {
     undone: BTreeSet<(PointId, EntryId)>,
     pins: BTreeMap<PointId, i64>,
     verifications: BTreeMap<PointId, Vec<Verified>>,
+    /// Entries of revoked writers that count all the same.
+    kept: BTreeSet<Hash>,
 }
 
 impl Fold {
@@ -215,7 +217,31 @@ impl Fold {
             fold.take_entry(entry, root, &kept);
         }
         fold.settle();
+        fold.kept = kept;
         fold
+    }
+
+    /// Whether the writer may forget, sweep and repair.
+    pub(crate) fn may_maintain(&self, writer: WriterId, root: WriterId) -> bool {
+        let granted = self.writers.get(&writer).filter(|writer| writer.revoked.is_none());
+        writer == root || granted.is_some_and(|writer| writer.grant.rights & Grant::MAINTAIN != 0)
+    }
+
+    /// Whether a session ended, or was given up.
+    pub fn is_over(&self, session: &(WriterId, SessionId)) -> bool {
+        self.ended.contains(session) || self.expired.contains(session)
+    }
+
+    /// The facts of an entry that count; none at all if the entry does not.
+    pub(crate) fn counted(&self, entry: &LogEntry, root: WriterId) -> Option<Vec<Fact>> {
+        let id = entry.clear.id();
+        let rights = self.rights(&id, entry.hash, root, &self.kept)?;
+        let read =
+            |raw: &RawFact, clear| Fact::decode(raw.clone()).ok().filter(|fact| fact.is_clear() == clear);
+        let open = entry.clear.facts.iter().filter_map(|raw| read(raw, true));
+        let sealed = entry.facts.iter().filter_map(|raw| read(raw, false));
+        let counts = |fact: &Fact| self.refusal(fact, rights, &id, root).is_none();
+        Some(open.chain(sealed).filter(counts).collect())
     }
 
     fn take_authority(&mut self, entry: &LogEntry) {

@@ -51,6 +51,15 @@ fn errors_of_the_repository() {
     let newer = format::Error::Newer { what: "a pack", found: 2, known: 0 };
     let path = PathBuf::from("f");
     let rows = [
+        (
+            E::Unmarked { object: object.clone(), place: place.clone(), why: text("gone") },
+            Some("verify --repo r"),
+        ),
+        (
+            E::FaultyHistory { place: place.clone(), first: text("gone"), faults: 2 },
+            Some("log --verify --repo r"),
+        ),
+        (E::NoSession { asked: text("ab"), meant: 0 }, Some("session list --repo r")),
         (E::Object { object: object.clone(), place: place.clone(), source: newer }, Some("later")),
         (
             E::Object {

@@ -15,7 +15,9 @@ pub(crate) mod man;
 pub(crate) mod points;
 pub(crate) mod rescue;
 pub(crate) mod restore;
+pub(crate) mod session;
 pub(crate) mod stats;
+pub(crate) mod sweep;
 pub(crate) mod verify;
 pub(crate) mod writer;
 
