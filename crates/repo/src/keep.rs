@@ -158,13 +158,7 @@ impl Repo {
         let signer = self.maintainer()?;
         let fold = self.refresh()?;
         self.allow("forget")?;
-        let kept = guards(guard, &fold.candidates(self.io.region_name(), guard.now));
-        for point in points {
-            let reasons = kept.get(point).into_iter().flatten();
-            if let Some(reason) = reasons.copied().find(|reason| stops(*reason, last)) {
-                return Err(Error::Kept { point: *point, reason });
-            }
-        }
+        self.check_guards(points, guard, last)?;
         let live = |id: &PointId| fold.points.get(id).is_some_and(PointRecord::is_live);
         let points: BTreeSet<PointId> = points.iter().copied().filter(live).collect();
         if points.is_empty() {
@@ -181,6 +175,19 @@ impl Repo {
         let live = |id: &PointId| after.points.get(id).is_some_and(PointRecord::is_live);
         let (overruled, points) = points.into_iter().partition(live);
         Ok(Forgot { points, overruled })
+    }
+
+    /// Refuses to forget points by name that a guard keeps.
+    pub fn check_guards(&self, points: &BTreeSet<PointId>, guard: Guard, last: Last) -> Result<(), Error> {
+        let fold = self.fold();
+        let kept = guards(guard, &fold.candidates(self.io.region_name(), guard.now));
+        for point in points {
+            let reasons = kept.get(point).into_iter().flatten();
+            if let Some(reason) = reasons.copied().find(|reason| stops(*reason, last)) {
+                return Err(Error::Kept { point: *point, reason });
+            }
+        }
+        Ok(())
     }
 
     /// Two that forget at once may each rely on what the other one forgets.

@@ -360,6 +360,14 @@ fn nanos(at: &Zoned) -> i64 {
     i64::try_from(exact).unwrap_or(if exact < 0 { i64::MIN } else { i64::MAX })
 }
 
+/// As it may be typed.
+impl std::fmt::Display for Distance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = [(self.months / 12, "y"), (self.months % 12, "mo"), (self.days, "d"), (self.hours, "h")];
+        parts.into_iter().filter(|(number, _)| *number > 0).try_for_each(|(n, unit)| write!(f, "{n}{unit}"))
+    }
+}
+
 impl FromStr for Distance {
     type Err = NoDistance;
 

@@ -304,6 +304,7 @@ fn lengths_of_time_are_read_as_they_are_written() {
     for (typed, expected) in rows {
         let distance: Distance = typed.parse().unwrap();
         assert_eq!(distance.before(noon, &TimeZone::UTC), ns(expected), "{typed}");
+        assert_eq!(distance.to_string().parse(), Ok(distance), "{typed}");
     }
     for bad in
         ["", "0d", "d", "30", "-1d", "1m", "1 d", "4294967296h", "1d2", "400000000y400000000y", "ä", "1ä"]
