@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use format::id::{PointId, RepoId, WriterId};
 use world::{Remedied, Remedy};
 
+use crate::retention::Reason;
+
 /// Why the repository could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -169,6 +171,17 @@ pub enum Error {
         /// How many there are.
         faults: usize,
     },
+    /// A guard keeps the point.
+    #[error("point {point:.12} is not forgotten: {}", why(*reason))]
+    Kept {
+        /// The point.
+        point: PointId,
+        /// Which guard.
+        reason: Reason,
+    },
+    /// Part of each of these points is gone, so nothing keeps them.
+    #[error("{} gone: a sweep took what they need, or is about to", are(.0))]
+    PointsGone(Vec<PointId>),
     /// Several points of that name.
     #[error("{asked} could be any of {}", list(candidates))]
     Ambiguous {
@@ -228,6 +241,27 @@ fn list(points: &[PointId]) -> String {
     format!("{}{}", shown.join(", "), if points.len() > 5 { ", ..." } else { "" })
 }
 
+fn are(points: &[PointId]) -> String {
+    format!(
+        "{} {} {}",
+        if points.len() == 1 { "point" } else { "points" },
+        list(points),
+        if points.len() == 1 { "is" } else { "are" }
+    )
+}
+
+/// What a guard says of a point that it keeps.
+fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Pinned => "it is pinned",
+        Reason::Held => "it is under a legal hold",
+        Reason::NewestRestorable => "it is the newest of its source that can be restored",
+        Reason::NewestProven => "it is the newest of its source that was proven by restoring it",
+        Reason::Least => "fewer of its source would be left than are to stay",
+        _ => "a rule keeps it",
+    }
+}
+
 impl Error {
     /// Whether whatever else is asked of the place would meet the same: it does not answer, or something is in the way.
     pub fn is_about_place(&self) -> bool {
@@ -279,6 +313,7 @@ impl Remedied for Error {
             Error::OldKeys { .. } | Error::WouldShutOut(_) => Remedy::Correct,
             Error::HalfRenewed(_) => Remedy::Refresh,
             Error::NoPoint { .. } | Error::Ambiguous { .. } | Error::UnknownFact { .. } => Remedy::Correct,
+            Error::Kept { .. } | Error::PointsGone(_) => Remedy::Correct,
             Error::Raced(_) => Remedy::Refresh,
             Error::TooFewRegions(_) | Error::Gone { .. } => Remedy::Retry,
             Error::GivenUp | Error::Local { .. } | Error::Catalog { .. } => Remedy::Stop,
