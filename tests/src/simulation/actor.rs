@@ -11,7 +11,7 @@ use format::fact::PointKind;
 use format::id::{PointId, RepoId};
 use format::key::Bundle;
 use repo::verify::{Level, Verifier};
-use repo::{Error, Io, Opening, Repo, Secret, audit};
+use repo::{Error, Io, Opening, Reader, Repo, Secret, audit};
 use storage::{Faulty, Patience, Region, Retrying, Store};
 use world::{Chance, World};
 
@@ -140,7 +140,7 @@ impl Acting for Restorer {
         let Some(record) = some_point(host, chance)? else { return Ok(()) };
         let hides = host.plays(Prank::HidesDamage);
         let damage = if hides { Damage::Hidden } else { Damage::Told };
-        let files = acts::restore(host.repo, record.point.root, damage)?;
+        let files = acts::restore(&Reader::new(host.repo)?, record.point.root, damage)?;
         let journal = host.journal();
         match journal.point(&record.point.id) {
             Some(made) if *made.files == files => journal.count(|counts| counts.restores += 1),

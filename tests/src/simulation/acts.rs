@@ -318,14 +318,13 @@ pub(super) enum Damage {
 }
 
 /// Every file of the tree below `root`, whole.
-pub(super) fn restore(repo: &Repo, root: Reference, damage: Damage) -> Result<Files, Error> {
-    let reader = Reader::new(repo)?;
+pub(super) fn restore(reader: &Reader<'_>, root: Reference, damage: Damage) -> Result<Files, Error> {
     let mut files = Files::new();
-    for entry in Walk::new(&reader, root) {
+    for entry in Walk::new(reader, root) {
         let entry = entry?;
         if entry.meta.kind == Kind::File {
             let path = String::from_utf8_lossy(entry.path.as_bytes()).into_owned();
-            match content_of(&reader, &entry) {
+            match content_of(reader, &entry) {
                 Err(_) if damage == Damage::Hidden => {}
                 content => drop(files.insert(path, content?)),
             }
