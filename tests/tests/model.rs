@@ -92,6 +92,13 @@ fn lists_need_not_be_of_one_moment() {
 }
 
 #[test]
+fn whoever_saw_a_point_twice_may_rely_on_it() {
+    holds(&scenarios::witnessing_at_once(Rules::all()));
+    holds(&scenarios::witnessing_low(Rules::all()));
+    holds(&scenarios::witnessing_high(Rules::all()));
+}
+
+#[test]
 fn what_is_acknowledged_survives_any_expiry() {
     holds(&scenarios::expiry(Rules::all()));
 }

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::verbs::{
-    backup, bench, cat, catalog, completions, diff, find, init, key, log, ls, man, points, rescue, restore,
-    stats, verify, writer,
+    backup, bench, cat, catalog, completions, diff, find, forget, hold, init, key, log, ls, man, pin, points,
+    release, rescue, restore, session, stats, sweep, verify, writer,
 };
 
 /// Back up data, and prove that it can be brought back.
@@ -98,6 +98,12 @@ pub(crate) enum Verb {
 pub(crate) enum Change {
     Init(init::Init),
     Backup(Box<backup::Backup>),
+    Forget(Box<forget::Forget>),
+    Pin(pin::Pin),
+    Hold(hold::Hold),
+    Release(release::Release),
+    Sweep(sweep::Sweep),
+    Session(session::Session),
     Writer(writer::Writer),
     Rescue(rescue::Rescue),
     Bench(bench::Bench),
@@ -108,6 +114,12 @@ impl Change {
         match self {
             Change::Init(verb) => verb.run(context),
             Change::Backup(verb) => verb.run(context),
+            Change::Forget(verb) => verb.run(context),
+            Change::Pin(verb) => verb.run(context),
+            Change::Hold(verb) => verb.run(context),
+            Change::Release(verb) => verb.run(context),
+            Change::Sweep(verb) => verb.run(context),
+            Change::Session(verb) => verb.run(context),
             Change::Writer(verb) => verb.run(context),
             Change::Rescue(verb) => verb.run(context),
             Change::Bench(verb) => verb.run(context),

@@ -182,6 +182,8 @@ pub(crate) enum Outcome {
     Damaged,
     /// What was only to be tried would be refused.
     Refused,
+    /// Others are at work, and the rest can be done once they are not.
+    Waiting,
 }
 
 impl Outcome {
@@ -198,6 +200,7 @@ impl Outcome {
             Outcome::Incomplete => 2,
             Outcome::Damaged => 3,
             Outcome::Refused => 4,
+            Outcome::Waiting => 5,
         }
     }
 }

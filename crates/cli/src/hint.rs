@@ -51,6 +51,19 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
             "put that object back from a copy of the repository: nothing can be opened without it, and it never changes"
                 .to_owned()
         }
+        E::Unmarked { .. } => {
+            format!(
+                "`seawall verify{flags}` names the points that need it. While a source still has what is lost, a full \
+                 backup of it heals them; points that cannot be healed can be forgotten; then sweep again"
+            )
+        }
+        E::FaultyHistory { .. } => {
+            format!(
+                "`seawall log --verify{flags}` names the faults. Put back what is missing from a copy of the repository; \
+                 backups and restores go on meanwhile"
+            )
+        }
+        E::NoSession { .. } => format!("`seawall session list{flags}` lists who is at work"),
         E::Object { .. } | E::Damaged { .. } | E::Malformed(_) => {
             format!("`seawall points{flags}` lists what else could be restored")
         }
@@ -89,7 +102,11 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
         E::OldKeys { .. } | E::HalfRenewed(_) | E::WouldShutOut(_) => return of_keys(error, flags),
         E::LastSlot(_) => format!("add another first: `seawall key add{flags}`"),
         E::NoSlot(_) => format!("`seawall key list{flags}` lists all slots"),
-        E::NoPoint { .. } => format!("`seawall points{flags}` lists all points"),
+        E::NoPoint { .. } => {
+            format!("`seawall points{flags}` lists all points, and with --forgotten those that were forgotten")
+        }
+        E::PointsGone(_) => format!("`seawall points{flags}` lists what can still be restored"),
+        E::Kept { point, reason } => of_guard(point, *reason, flags),
         E::Ambiguous { .. } => "type more digits of the one that is meant".to_owned(),
         E::GivenUp => AGAIN.to_owned(),
         E::Raced(_) => "nothing is lost: run the same command again".to_owned(),
@@ -103,6 +120,15 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
         E::Local { .. } => STATE.to_owned(),
         E::Refused(_) => return None,
     })
+}
+
+fn of_guard(point: &format::id::PointId, reason: repo::retention::Reason, flags: &str) -> String {
+    use repo::retention::Reason as R;
+    match reason {
+        R::Held => format!("if that is yours to decide, `seawall release {point:.12}{flags}` ends the hold"),
+        R::Pinned => format!("`seawall points --json{flags}` says until when; pins cannot be taken back"),
+        _ => "add --even-last to forget it all the same".to_owned(),
+    }
 }
 
 fn of_keys(error: &repo::Error, flags: &str) -> Option<String> {

@@ -150,8 +150,8 @@ pub(crate) fn network(global: &Global) -> Result<storage::Settings, Error> {
 }
 
 /// A time as people type it: `90s`, `15m`, `2h`.
-fn duration(typed: &str) -> Result<Duration, Error> {
-    let bad = || Error::Request(format!("--retry-for: {typed} is not a time such as 90s, 15m or 2h"));
+pub(crate) fn duration(typed: &str) -> Result<Duration, Error> {
+    let bad = || Error::Request(format!("{typed} is not a time such as 90s, 15m or 2h"));
     let digits = typed.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
     let (number, unit) = typed.split_at(digits);
     let number: u64 = number.parse().map_err(|_| bad())?;

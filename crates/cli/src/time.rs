@@ -18,7 +18,12 @@ pub(crate) fn rfc3339(ns: i64) -> String {
 
 /// `2026-11-21 10:30:00`, in the time zone of this machine.
 pub(crate) fn local(ns: i64) -> String {
-    timestamp(ns).to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    local_in(ns, &TimeZone::system())
+}
+
+/// The same in another time zone.
+pub(crate) fn local_in(ns: i64, zone: &TimeZone) -> String {
+    timestamp(ns).to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// The same for a file's time, whose seconds may be anything.

@@ -15,14 +15,14 @@ mod onto;
 mod plan;
 mod window;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use format::meta::{Kind, Meta};
 use format::path::TreePath;
 use format::tree::{Entry, Walk};
-use repo::{PointRecord, Reader, Repo};
+use repo::{Guard, PointRecord, Reader, Repo};
 use source::directory::{Existing, FLAGS, Item, Ownership, Selection, Shortfall, Target, scan};
 use world::{Remedied, Remedy, Step};
 
@@ -105,6 +105,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// What could not be set on something that is back.
     pub shortfalls: Vec<Problem>,
+    /// Why a sweep could have taken the point from under the restore, if so.
+    pub unprotected: Option<String>,
     /// How long it took.
     pub time: Duration,
 }
@@ -154,6 +156,29 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
 /// As [`restore`], within other limits.
 pub fn restore_within(repo: &Repo, request: &Request, limits: Limits) -> Result<Report, Error> {
     let begun = repo.world().monotonic();
+    let guard = repo.guard(BTreeSet::from([request.point.point.id]));
+    match restore_guarded(repo, request, limits, &guard) {
+        Ok(mut report) => {
+            report.unprotected = guard.unprotected().or(guard.end().err().map(|error| error.to_string()));
+            report.time = repo.world().monotonic().saturating_sub(begun);
+            Ok(report)
+        }
+        Err(error) => {
+            let away = matches!(&error, Error::Repo(error) if error.is_about_place());
+            if !away {
+                guard.leave();
+            }
+            Err(error)
+        }
+    }
+}
+
+fn restore_guarded<'r>(
+    repo: &'r Repo,
+    request: &Request,
+    limits: Limits,
+    guard: &Guard<'r>,
+) -> Result<Report, Error> {
     let include = Include::new(&request.include)?;
     let reader = Reader::new(repo)?;
     if request.include.is_empty() {
@@ -174,6 +199,7 @@ pub fn restore_within(repo: &Repo, request: &Request, limits: Limits) -> Result<
     let files = Files::new(&reader, &target);
     let mut run = Run {
         reader: &reader,
+        guard,
         target: &target,
         request,
         include: &include,
@@ -198,13 +224,12 @@ pub fn restore_within(repo: &Repo, request: &Request, limits: Limits) -> Result<
         run.read_back(&pool)?;
     }
     run.set_flags();
-    let mut report = files.into_report();
-    report.time = repo.world().monotonic().saturating_sub(begun);
-    Ok(report)
+    Ok(files.into_report())
 }
 
 struct Run<'a, 'r> {
     reader: &'a Reader<'r>,
+    guard: &'a Guard<'r>,
     target: &'a Target,
     request: &'a Request,
     include: &'a Include,
@@ -259,6 +284,7 @@ impl Run<'_, '_> {
             if self.files.is_stopped() {
                 break;
             }
+            self.guard.keep();
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) if is_damage(&error) => {
@@ -327,7 +353,7 @@ impl Run<'_, '_> {
     fn read_back(&mut self, pool: &rayon::ThreadPool) -> Result<(), Error> {
         use rayon::prelude::*;
         self.reader.repo().world().report(Step::Phase("reading back"));
-        let named: std::collections::BTreeSet<TreePath> =
+        let named: BTreeSet<TreePath> =
             self.files.report().problems.iter().map(|problem| problem.path.clone()).collect();
         let mut batch = Vec::new();
         let mut walk = self.include.walk(self.reader, self.request.point.point.root);

@@ -233,6 +233,26 @@ impl PackBuilder {
         Ok(reference)
     }
 
+    /// Takes a frame as it was sealed in another pack, for which no key is needed: its identity, and with it the key and the
+    /// additional data that open it, stay those of `origin`. A pack holds frames of its own or moved ones.
+    pub fn carry(&mut self, frame: &Frame, origin: &Origin, sealed: &[u8]) -> Result<(), Error> {
+        if sealed.len() as u64 != u64::from(frame.stored_length) || origin.kind != self.place.kind {
+            return Err(Malformed::new(FRAME, "what is to be moved is not what its directory says").into());
+        }
+        debug_assert!(self.open.chunks.is_empty(), "moved frames do not share a pack with others");
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(sealed);
+        self.directory.push_moved(start, frame, origin);
+        Ok(())
+    }
+
+    /// Whether a moved frame of this length, sealed, still belongs in here.
+    pub fn has_room_for_moved(&self, frame: &Frame) -> bool {
+        let directory = self.directory.bytes_estimate(frame.chunks.len()).next_multiple_of(DIRECTORY_GRAIN);
+        let parts = [self.bytes.len(), directory, frame.stored_length as usize, SEAL_OVERHEAD, TAIL_BYTES];
+        parts.iter().sum::<usize>() <= self.limits.pack_bytes && self.directory.frames() < PACK_FRAMES_MAX
+    }
+
     /// Whether a chunk of this length still belongs in here. What packs are padded to are size classes, and the length that
     /// is aimed at is one; how long the open frame will be is guessed from those before it, a quarter more.
     pub fn has_room_for(&self, length: usize) -> bool {

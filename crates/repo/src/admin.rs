@@ -12,7 +12,8 @@ use crate::fold::{Finding, Fold};
 use crate::io::Io;
 use crate::layout;
 use crate::log::{BadEntry, Log, Reading};
-use crate::repo::{Repo, read_genesis, slots};
+use crate::repo::{Repo, read_genesis};
+use crate::unlock::slots;
 
 /// What anybody can tell of a repository's history with public keys only.
 #[derive(Debug)]

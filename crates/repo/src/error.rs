@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use format::id::{PointId, RepoId, WriterId};
 use world::{Remedied, Remedy};
 
+use crate::retention::Reason;
+
 /// Why the repository could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -24,6 +26,19 @@ pub enum Error {
     /// An object that must be there and is not, or not as the log says.
     #[error("{object} in {place} is damaged: {why}")]
     Damaged {
+        /// Its name.
+        object: String,
+        /// Where it should lie.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Something that points need cannot be looked into, so nobody knows what else they need.
+    #[error(
+        "{object} in {place} is needed and cannot be looked into ({why}): what lies under it is unknown, so nothing may \
+         be deleted"
+    )]
+    Unmarked {
         /// Its name.
         object: String,
         /// Where it should lie.
@@ -138,6 +153,35 @@ pub enum Error {
         /// How much is wrong with the history.
         faults: usize,
     },
+    /// No session of that name is at work, or several are.
+    #[error("{}", no_session(asked, *meant))]
+    NoSession {
+        /// What was asked for.
+        asked: String,
+        /// How many it could mean.
+        meant: usize,
+    },
+    /// The history shows faults, so what it keeps is not known.
+    #[error("the history in {place} shows {faults} faults, so nothing may be deleted by it: {first}")]
+    FaultyHistory {
+        /// Where.
+        place: String,
+        /// One of them.
+        first: String,
+        /// How many there are.
+        faults: usize,
+    },
+    /// A guard keeps the point.
+    #[error("point {point:.12} is not forgotten: {}", why(*reason))]
+    Kept {
+        /// The point.
+        point: PointId,
+        /// Which guard.
+        reason: Reason,
+    },
+    /// Part of each of these points is gone, so nothing keeps them.
+    #[error("{} gone: a sweep took what they need, or is about to", are(.0))]
+    PointsGone(Vec<PointId>),
     /// Several points of that name.
     #[error("{asked} could be any of {}", list(candidates))]
     Ambiguous {
@@ -185,9 +229,37 @@ pub enum Error {
     },
 }
 
+fn no_session(asked: &str, meant: usize) -> String {
+    match meant {
+        0 => format!("no session {asked} is at work"),
+        _ => format!("{asked} could be any of {meant} sessions at work"),
+    }
+}
+
 fn list(points: &[PointId]) -> String {
     let shown: Vec<String> = points.iter().take(5).map(|p| format!("{p:.12}", p = p.to_string())).collect();
     format!("{}{}", shown.join(", "), if points.len() > 5 { ", ..." } else { "" })
+}
+
+fn are(points: &[PointId]) -> String {
+    format!(
+        "{} {} {}",
+        if points.len() == 1 { "point" } else { "points" },
+        list(points),
+        if points.len() == 1 { "is" } else { "are" }
+    )
+}
+
+/// What a guard says of a point that it keeps.
+fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Pinned => "it is pinned",
+        Reason::Held => "it is under a legal hold",
+        Reason::NewestRestorable => "it is the newest of its source that can be restored",
+        Reason::NewestProven => "it is the newest of its source that was proven by restoring it",
+        Reason::Least => "fewer of its source would be left than are to stay",
+        _ => "a rule keeps it",
+    }
 }
 
 impl Error {
@@ -231,6 +303,8 @@ impl Remedied for Error {
             Error::Storage(source) => source.remedy(),
             Error::Object { source: format::Error::Newer { .. }, .. } => Remedy::Correct,
             Error::Object { .. } | Error::Damaged { .. } | Error::Malformed(_) => Remedy::Repair,
+            Error::Unmarked { .. } | Error::FaultyHistory { .. } => Remedy::Repair,
+            Error::NoSession { .. } => Remedy::Correct,
             Error::NotStored { .. } | Error::NoSlotOpens { .. } | Error::LostPoint { .. } => Remedy::Repair,
             Error::Refused(_) => Remedy::Report,
             Error::NoRepository(_) | Error::Occupied(_) | Error::WrongKey { .. } => Remedy::Correct,
@@ -239,6 +313,7 @@ impl Remedied for Error {
             Error::OldKeys { .. } | Error::WouldShutOut(_) => Remedy::Correct,
             Error::HalfRenewed(_) => Remedy::Refresh,
             Error::NoPoint { .. } | Error::Ambiguous { .. } | Error::UnknownFact { .. } => Remedy::Correct,
+            Error::Kept { .. } | Error::PointsGone(_) => Remedy::Correct,
             Error::Raced(_) => Remedy::Refresh,
             Error::TooFewRegions(_) | Error::Gone { .. } => Remedy::Retry,
             Error::GivenUp | Error::Local { .. } | Error::Catalog { .. } => Remedy::Stop,

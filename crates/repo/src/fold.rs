@@ -7,13 +7,14 @@
 
 mod chains;
 mod finding;
+mod liveness;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use format::entry::{EntryId, Head, LogicalTime};
 use format::fact::{
-    DomainKeys, Fact, Feature, Grant, Hold, Moved, Point, RawFact, RegionFact, Revoke, Substitute, Verified,
+    DomainKeys, Fact, Feature, Grant, Moved, Point, RawFact, RegionFact, Revoke, Substitute, Verified,
 };
 use format::id::{DomainId, Hash, HoldId, Incarnation, PackId, PointId, RunId, SessionId, WriterId};
 use format::reference::Reference;
@@ -22,6 +23,8 @@ use crate::layout;
 use crate::log::LogEntry;
 
 pub use finding::Finding;
+use liveness::Forgotten;
+pub use liveness::{Forgetting, HoldRecord};
 
 /// A writer that was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,12 +46,16 @@ pub struct PointRecord {
     pub entry: EntryId,
     /// When that entry was written, in the order of what its writer had seen.
     pub stated: LogicalTime,
-    /// The entries that forgot it everywhere and were not undone.
+    /// The entries that forgot it everywhere, and count: they were not undone, and no pin or hold overrules them.
     pub forgotten_by: BTreeSet<EntryId>,
-    /// Regions that alone forgot it, each with the entries that did and were not undone.
+    /// Regions that alone forgot it, each with the entries that did, and count.
     pub forgotten_in: BTreeMap<String, BTreeSet<EntryId>>,
-    /// Until when it is pinned; `i64::MAX` without end.
+    /// The entries that forgot it and were not undone, but are overruled by a pin or a hold.
+    pub overruled: BTreeSet<EntryId>,
+    /// Until when it is pinned, in UTC nanoseconds; `i64::MAX` without end.
     pub pinned_until: Option<i64>,
+    /// The holds on it or on its source that were not released.
+    pub held_by: BTreeSet<HoldId>,
     /// Verifications, newest last.
     pub verified: Vec<Verified>,
 }
@@ -57,16 +64,6 @@ impl PointRecord {
     /// What verifications in `region` say of the point today.
     pub fn standing(&self, region: &str) -> Standing<'_> {
         Standing::of(self.verified.iter().filter(|verified| verified.region == region))
-    }
-
-    /// Whether the point is wanted, in whichever region.
-    pub fn is_live(&self) -> bool {
-        self.forgotten_by.is_empty()
-    }
-
-    /// Whether the point is wanted in this region.
-    pub fn is_live_in(&self, region: &str) -> bool {
-        self.is_live() && !self.forgotten_in.contains_key(region)
     }
 }
 
@@ -169,7 +166,9 @@ pub struct Fold {
     /// Frames of a pack, and where else they are in a region's present life.
     pub moved: BTreeMap<(String, PackId, u32), BTreeSet<PackId>>,
     /// Holds that were not released.
-    pub holds: BTreeMap<HoldId, Hold>,
+    pub holds: BTreeMap<HoldId, HoldRecord>,
+    /// Entries that forgot points.
+    pub forgettings: BTreeMap<EntryId, Forgetting>,
     /// Chunks to be read elsewhere.
     pub substitutes: BTreeMap<Reference, Reference>,
     /// The newest entry of each chain.
@@ -184,10 +183,12 @@ pub struct Fold {
     releases: BTreeSet<HoldId>,
     region_stated: BTreeMap<String, (LogicalTime, EntryId)>,
     moves: Vec<Moved>,
-    forgets: BTreeMap<PointId, BTreeSet<(Option<String>, EntryId)>>,
+    forgets: BTreeMap<PointId, BTreeSet<Forgotten>>,
     undone: BTreeSet<(PointId, EntryId)>,
     pins: BTreeMap<PointId, i64>,
     verifications: BTreeMap<PointId, Vec<Verified>>,
+    /// Entries of revoked writers that count all the same.
+    kept: BTreeSet<Hash>,
 }
 
 impl Fold {
@@ -215,7 +216,31 @@ impl Fold {
             fold.take_entry(entry, root, &kept);
         }
         fold.settle();
+        fold.kept = kept;
         fold
+    }
+
+    /// Whether the writer may forget, sweep and repair.
+    pub(crate) fn may_maintain(&self, writer: WriterId, root: WriterId) -> bool {
+        let granted = self.writers.get(&writer).filter(|writer| writer.revoked.is_none());
+        writer == root || granted.is_some_and(|writer| writer.grant.rights & Grant::MAINTAIN != 0)
+    }
+
+    /// Whether a session ended, or was given up.
+    pub fn is_over(&self, session: &(WriterId, SessionId)) -> bool {
+        self.ended.contains(session) || self.expired.contains(session)
+    }
+
+    /// The facts of an entry that count; none at all if the entry does not.
+    pub(crate) fn counted(&self, entry: &LogEntry, root: WriterId) -> Option<Vec<Fact>> {
+        let id = entry.clear.id();
+        let rights = self.rights(&id, entry.hash, root, &self.kept)?;
+        let read =
+            |raw: &RawFact, clear| Fact::decode(raw.clone()).ok().filter(|fact| fact.is_clear() == clear);
+        let open = entry.clear.facts.iter().filter_map(|raw| read(raw, true));
+        let sealed = entry.facts.iter().filter_map(|raw| read(raw, false));
+        let counts = |fact: &Fact| self.refusal(fact, rights, &id, root).is_none();
+        Some(open.chain(sealed).filter(counts).collect())
     }
 
     fn take_authority(&mut self, entry: &LogEntry) {
@@ -418,14 +443,7 @@ impl Fold {
             }
             Fact::Moved(moved) => self.moves.push(moved),
             Fact::Point(point) => self.take_point(*point, id, entry.clear.time),
-            Fact::Forget(forget) => {
-                let regions: Vec<Option<String>> =
-                    forget.regions.map_or(vec![None], |names| names.into_iter().map(Some).collect());
-                for point in forget.points {
-                    let places = regions.iter().map(|region| (region.clone(), *id));
-                    self.forgets.entry(point).or_default().extend(places);
-                }
-            }
+            Fact::Forget(forget) => self.take_forget(forget, *id, entry.clear.time),
             Fact::Undo(undo) => {
                 let pairs = undo.points.into_iter().flat_map(|(p, by)| by.into_iter().map(move |e| (p, e)));
                 self.undone.extend(pairs);
@@ -435,10 +453,7 @@ impl Fold {
                 let longest = self.pins.entry(pin.point).or_insert(until);
                 *longest = (*longest).max(until);
             }
-            Fact::Hold(hold) => {
-                let agrees = *self.holds.entry(hold.hold).or_insert_with(|| hold.clone()) == hold;
-                self.contradicted_unless(agrees, id, "hold");
-            }
+            Fact::Hold(hold) => self.take_hold(hold, id, entry.clear.time),
             Fact::Release(release) => {
                 self.releases.insert(release.hold);
             }
@@ -463,7 +478,9 @@ impl Fold {
             stated,
             forgotten_by: BTreeSet::new(),
             forgotten_in: BTreeMap::new(),
+            overruled: BTreeSet::new(),
             pinned_until: None,
+            held_by: BTreeSet::new(),
             verified: Vec::new(),
             point,
         };
@@ -474,21 +491,7 @@ impl Fold {
 
     /// Brings together what may have been said in any order.
     fn settle(&mut self) {
-        for hold in &self.releases {
-            self.holds.remove(hold);
-        }
-        for (id, record) in &mut self.points {
-            for (region, entry) in self.forgets.get(id).into_iter().flatten() {
-                match region {
-                    _ if self.undone.contains(&(*id, *entry)) => continue,
-                    None => record.forgotten_by.insert(*entry),
-                    Some(region) => record.forgotten_in.entry(region.clone()).or_default().insert(*entry),
-                };
-            }
-            record.pinned_until = self.pins.get(id).copied();
-            record.verified = self.verifications.get(id).cloned().unwrap_or_default();
-            record.verified.sort_by_key(|v| (v.time, v.level));
-        }
+        self.settle_points();
         self.settle_moves();
         self.unknown.sort_by(|a, b| (&a.namespace, a.kind, &a.bytes).cmp(&(&b.namespace, b.kind, &b.bytes)));
     }
@@ -529,8 +532,11 @@ impl Fold {
     /// Live points whose clock was ahead: of the same source another one was stated after it and was finished, by its own
     /// clock, before the first began.
     pub fn ahead(&self) -> BTreeSet<PointId> {
-        let live = self.live(None);
-        live.iter().filter(|p| is_ahead(p, &live)).map(|p| p.point.id).collect()
+        let mut sources: BTreeMap<&str, Vec<&PointRecord>> = BTreeMap::new();
+        for record in self.live(None) {
+            sources.entry(&record.point.source).or_default().push(record);
+        }
+        sources.into_values().flat_map(ahead_of).collect()
     }
 
     /// Live points of `source`, or all, oldest `as_of` first.
@@ -548,6 +554,17 @@ fn is_ahead(p: &PointRecord, others: &[&PointRecord]) -> bool {
         same && other.stated > p.stated && other.point.finished < p.point.as_of
     };
     others.iter().any(before)
+}
+
+/// As [`is_ahead`] says of each of these points of one source, without comparing each with each.
+fn ahead_of(mut points: Vec<&PointRecord>) -> Vec<PointId> {
+    points.sort_by_key(|p| Reverse(p.stated));
+    let (mut ahead, mut earliest) = (Vec::new(), i64::MAX);
+    for together in points.chunk_by(|a, b| a.stated == b.stated) {
+        ahead.extend(together.iter().filter(|p| earliest < p.point.as_of).map(|p| p.point.id));
+        earliest = together.iter().map(|p| p.point.finished).fold(earliest, i64::min);
+    }
+    ahead
 }
 
 /// Whether each chunk is replaced by one of the same content; a reader checks what it gets against the id

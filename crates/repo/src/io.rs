@@ -102,6 +102,31 @@ impl Io {
         Ok(self.runtime.block_on(self.store().delete(key))?)
     }
 
+    /// See [`Store::put`].
+    pub fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error> {
+        Ok(self.runtime.block_on(self.store().put(key, bytes))?)
+    }
+
+    /// Deletes many objects at once; `each` is told of every one, by its index, in any order.
+    pub fn delete_each(&self, objects: Vec<ObjectKey>, mut each: impl FnMut(usize, Result<(), Error>)) {
+        let one = |(at, key): (usize, ObjectKey)| async move { (at, self.store().delete(&key).await) };
+        let mut going = stream::iter(objects.into_iter().enumerate()).map(one).buffer_unordered(REQUESTS_MAX);
+        while let Some((at, outcome)) = self.runtime.block_on(going.next()) {
+            each(at, outcome.map_err(Error::from));
+        }
+    }
+
+    /// Waits for so long, or until the world is to stop.
+    pub fn sleep(&self, world: &World, time: Duration) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = world.sleep(time) => {}
+                () = stopped(world) => {}
+            }
+        });
+    }
+
     /// Stores an object and reads it back; different bytes are an error.
     pub fn put_seen(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error> {
         self.runtime.block_on(async {

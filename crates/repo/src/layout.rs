@@ -2,6 +2,7 @@
 
 use format::entry::EntryId;
 use format::id::{DomainId, Hash, PackId, RunId, SessionId, SlotId, WriterId};
+use format::session::PartId;
 use storage::{KeyPrefix, ObjectKey};
 
 fn key(name: &str) -> ObjectKey {
@@ -103,9 +104,23 @@ pub fn session(writer: WriterId, session: SessionId, number: u32) -> ObjectKey {
     key(&format!("sessions/{writer}/{session}/{number:08x}"))
 }
 
+/// The session that an object of this name is of.
+pub fn parse_session(name: &str) -> Option<(WriterId, SessionId, u32)> {
+    let mut parts = name.strip_prefix("sessions/")?.split('/');
+    let (writer, session, number) = (parts.next()?, parts.next()?, parts.next()?);
+    let number = u32::from_str_radix(number, 16).ok()?;
+    let parsed = (WriterId::parse(writer).ok()?, SessionId::parse(session).ok()?, number);
+    (parts.next().is_none() && self::session(parsed.0, parsed.1, number).as_str() == name).then_some(parsed)
+}
+
 /// All session objects.
 pub fn sessions() -> KeyPrefix {
     prefix("sessions/")
+}
+
+/// One part of one sweep.
+pub fn sweep_part(part: PartId) -> ObjectKey {
+    key(&format!("sweeps/{:08x}-{}/{:08x}", part.number, part.sweep, part.part))
 }
 
 /// All parts of all sweeps.

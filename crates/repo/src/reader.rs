@@ -4,11 +4,11 @@
 //! substitute that a later backup announced; only then is it damage. Directories and frames that were read stay in
 //! bounded caches. Ids are made with the chunk key of the generation that the origin pack is from.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use format::Malformed;
 use format::compress::Decompressor;
@@ -150,9 +150,11 @@ struct Raw {
 /// Reads chunks of one repository.
 pub struct Reader<'r> {
     repo: &'r Repo,
-    fold: Arc<Fold>,
+    fold: RwLock<Arc<Fold>>,
     directories: Mutex<Recent<PackId, Arc<OpenPack>>>,
     broken: Mutex<Recent<PackId, String>>,
+    /// Packs for whose frames the log was read again, once they were not where they should be.
+    missed: Mutex<HashSet<PackId>>,
     frames: Mutex<Recent<FrameId, Raw>>,
     ahead: Mutex<Ahead>,
     scratch: Mutex<Scratch>,
@@ -166,7 +168,8 @@ impl<'r> Reader<'r> {
         repo.must_read()?;
         repo.bundle.newest().chunk_key().map_err(Error::Keys)?;
         Ok(Reader {
-            fold: repo.fold(),
+            fold: RwLock::new(repo.fold()),
+            missed: Mutex::default(),
             directories: Mutex::new(Recent::new(DIRECTORIES_BYTES_MAX)),
             broken: Mutex::new(Recent::new(BROKEN_MAX)),
             frames: Mutex::new(Recent::new(FRAMES_BYTES_MAX)),
@@ -248,7 +251,7 @@ impl<'r> Reader<'r> {
     fn open_pack(&self, pack: PackId) -> Result<OpenPack, Error> {
         let (io, key) = (&self.repo.io, layout::pack(pack));
         let (end, size) = io.get_tail(&key, GRID).map_err(|e| io.missing(e, &key))?;
-        if let Some(record) = self.fold.packs.get(&pack).filter(|record| record.size != size) {
+        if let Some(record) = self.fold().packs.get(&pack).filter(|record| record.size != size) {
             return Err(io.damaged(&key, format!("it has {size} bytes instead of {}", record.size)));
         }
         // The genesis says which versions there are, so a pack of another one is damaged.
@@ -279,11 +282,28 @@ impl<'r> Reader<'r> {
         Ok(OpenPack { opener: Arc::new(PackOpener { key, size, openers }), directory })
     }
 
-    /// The places of a frame, the original one first.
+    /// The places of a frame, the original one last: what was moved is about to be deleted there.
     pub fn places(&self, frame: FrameId) -> Vec<PackId> {
-        let region = self.repo.io.region_name().to_owned();
-        let moved = self.fold.moved.get(&(region, frame.pack, frame.ordinal));
-        std::iter::once(frame.pack).chain(moved.into_iter().flatten().copied()).collect()
+        let (region, fold) = (self.repo.io.region_name().to_owned(), self.fold());
+        let moved = fold.moved.get(&(region, frame.pack, frame.ordinal));
+        moved.into_iter().flatten().copied().chain([frame.pack]).collect()
+    }
+
+    fn fold(&self) -> Arc<Fold> {
+        self.fold.read().expect("no holder of this lock panics").clone()
+    }
+
+    /// Reads the log again, once for each pack that was not where it should be: a sweep says where it moves frames before it
+    /// deletes them. Whether it was read.
+    fn look_again(&self, missed: &[PackId]) -> bool {
+        let mut known = lock(&self.missed);
+        if missed.iter().all(|pack| known.contains(pack)) {
+            return false;
+        }
+        let Ok(fold) = self.repo.refresh() else { return false };
+        known.extend(missed);
+        *self.fold.write().expect("no holder of this lock panics") = fold;
+        true
     }
 
     /// A frame's place: the first pack that opens and holds it.
@@ -341,15 +361,25 @@ impl<'r> Reader<'r> {
 
     /// Tries the places of a frame in turn; the first error is the one that is told.
     fn in_places<T>(&self, frame: FrameId, look: impl Fn(PackId) -> Result<T, Error>) -> Result<T, Error> {
-        let mut first = None;
-        for place in self.places(frame) {
-            match look(place) {
-                Ok(found) => return Ok(found),
-                Err(error @ Error::Keys(_)) => return Err(error),
-                Err(error) => drop(first.get_or_insert(error)),
+        let (mut first, mut tried) = (None, Vec::new());
+        loop {
+            for place in
+                self.places(frame).into_iter().filter(|place| !tried.contains(place)).collect::<Vec<_>>()
+            {
+                tried.push(place);
+                match look(place) {
+                    Ok(found) => return Ok(found),
+                    Err(error @ Error::Keys(_)) => return Err(error),
+                    Err(error) => drop(first.get_or_insert(error)),
+                }
             }
+            let error = first.take().expect("a frame has at least one place");
+            let damaged = world::Remedied::remedy(&error) == world::Remedy::Repair;
+            if !damaged || !self.look_again(&tried) || self.places(frame).iter().all(|p| tried.contains(p)) {
+                return Err(error);
+            }
+            first = Some(error);
         }
-        Err(first.expect("a frame has at least one place"))
     }
 
     /// A chunk, checked against its id; from its substitute if it is damaged and has one.
@@ -360,8 +390,8 @@ impl<'r> Reader<'r> {
         };
         let mut tried = BTreeSet::from([*reference]);
         let mut at = *reference;
-        while let Some(next) = self.fold.substitutes.get(&at).filter(|next| tried.insert(**next)) {
-            at = *next;
+        while let Some(next) = self.substitute(&at).filter(|next| tried.insert(*next)) {
+            at = next;
             match self.chunk_itself(&at) {
                 Ok(chunk) => return Ok(chunk),
                 Err(other) => error = other,
@@ -380,7 +410,7 @@ impl<'r> Reader<'r> {
 
     /// The substitute of a reference that is damaged, if a later backup stored its chunk again.
     pub fn substitute(&self, lost: &Reference) -> Option<Reference> {
-        self.fold.substitutes.get(lost).copied()
+        self.fold().substitutes.get(lost).copied()
     }
 }
 

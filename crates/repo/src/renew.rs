@@ -87,7 +87,7 @@ impl Repo {
         }
         let known = self.fold().domains.keys().map(|(_, number)| *number).collect();
         let mut damaged = Vec::new();
-        let mut left = crate::repo::slots(&self.io, &self.genesis, &mut damaged)?;
+        let mut left = crate::unlock::slots(&self.io, &self.genesis, &mut damaged)?;
         let mut keys = Bundle { writer: None, ..self.bundle.clone() };
         let (all, mut carried) = (left.len(), Vec::new());
         for AtHand { unlock, lock } in at_hand {

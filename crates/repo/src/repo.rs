@@ -4,6 +4,7 @@
 //! by its root, entries by writers that the root let in. A location is remembered with the repository it held, so that
 //! another one in its place is noticed. Nothing is written by opening.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -24,7 +25,9 @@ use crate::fold::{Finding, Fold, PointRecord};
 use crate::io::Io;
 use crate::layout;
 use crate::log::{Log, LogEntry, Reading, Refreshed};
+use crate::protocol::Rules;
 use crate::state::State;
+use crate::unlock::unlock;
 
 /// The clock of another host may be this far ahead before its times are not believed: one day.
 const DRIFT_NS_MAX: i64 = 24 * 3600 * 1_000_000_000;
@@ -66,6 +69,8 @@ pub struct Repo {
     pub(crate) opened_by: Option<SlotId>,
     host: String,
     reads_only: bool,
+    /// What its sessions and sweeps keep to: all there are, but in the hands of those who prove that each is needed.
+    pub(crate) rules: Rules,
     view: Mutex<View>,
     notices: Vec<String>,
 }
@@ -156,9 +161,21 @@ impl Repo {
         let (catalog, unkept) = local_state(&state, &place, genesis.id, &mut notices);
         let view = View { log: Log::default(), fold: Arc::default(), vanished: Vec::new(), unkept };
         let view = Mutex::new(view);
-        let reads_only = false;
-        let mut repo =
-            Repo { world, io, genesis, bundle, state, catalog, opened_by, host, reads_only, view, notices };
+        let (reads_only, rules) = (false, Rules::all());
+        let mut repo = Repo {
+            world,
+            io,
+            genesis,
+            bundle,
+            state,
+            catalog,
+            opened_by,
+            host,
+            reads_only,
+            rules,
+            view,
+            notices,
+        };
         repo.load_cached();
         repo.refresh()?;
         repo.notices.extend(repo.lost_catalog());
@@ -181,6 +198,13 @@ impl Repo {
     #[must_use]
     pub fn reading_only(self) -> Repo {
         Repo { reads_only: true, ..self }
+    }
+
+    /// From now on some rules are broken. Only a simulation may call this; what runs on it loses data.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn under(self, rules: Rules) -> Repo {
+        Repo { rules, ..self }
     }
 
     /// What a person should hear about the opening.
@@ -462,12 +486,28 @@ impl Repo {
 
     /// The log as others see it: without what only this host remembers.
     fn seen_by_others(&self) -> Arc<Fold> {
+        self.region_log(|_, fold| fold)
+    }
+
+    /// Which of these points the region showed in the last list.
+    pub(crate) fn seen_in_region(&self, points: &BTreeSet<PointId>) -> BTreeSet<PointId> {
+        let fold = self.seen_by_others();
+        points.iter().filter(|point| fold.points.contains_key(point)).copied().collect()
+    }
+
+    /// Looks at the entries that the region has, and at what they say.
+    pub(crate) fn region_log<T>(
+        &self,
+        look: impl FnOnce(&mut dyn Iterator<Item = &LogEntry>, Arc<Fold>) -> T,
+    ) -> T {
         let view = self.view();
         if view.vanished.is_empty() {
-            return view.fold.clone();
+            return look(&mut view.log.entries.values(), view.fold.clone());
         }
-        let here = view.log.entries.iter().filter(|(place, _)| !view.vanished.contains(place));
-        Arc::new(Fold::of(here.map(|(_, entry)| entry), self.root()))
+        let is_here = |place: &(EntryId, Hash)| !view.vanished.contains(place);
+        let here = || view.log.entries.iter().filter(|(place, _)| is_here(place)).map(|(_, entry)| entry);
+        let fold = Arc::new(Fold::of(here(), self.root()));
+        look(&mut here(), fold)
     }
 
     /// Whether what this chain says counts for others too: its writer may have been shut out while it was at work.
@@ -717,79 +757,4 @@ pub(crate) fn read_genesis(io: &Io) -> Result<Genesis, Error> {
         Err(error) => return Err(error),
     };
     Genesis::decode(&bytes).map_err(Error::object(layout::genesis(), io.place()))
-}
-
-/// All slots of the repository that read as they should; the others become notices.
-pub(crate) fn slots(io: &Io, genesis: &Genesis, notices: &mut Vec<String>) -> Result<Vec<Slot>, Error> {
-    let (mut slots, mut foreign) = (Vec::new(), Vec::new());
-    for (key, bytes) in io.get_listed(&layout::slots(), SMALL_OBJECT_BYTES_MAX as u64)? {
-        let slot = match bytes {
-            Ok(_) if !layout::slots_of(genesis.domain).covers(&key) => {
-                foreign.push(format!("{key} is a slot of another repository"));
-                continue;
-            }
-            Ok(bytes) => Slot::decode(&bytes, &genesis.id, &genesis.root_public).map_err(|e| e.to_string()),
-            Err(error) if error.is_about_object() => Err(error.to_string()),
-            Err(error) => return Err(error),
-        };
-        match slot {
-            Ok(slot) => slots.push(slot),
-            Err(why) => notices.push(format!("{key} is damaged: {why}")),
-        }
-    }
-    // A slot of another repository was left by somebody who lost the race to make this one, unless ours is gone.
-    if slots.is_empty() {
-        notices.append(&mut foreign);
-    }
-    slots.sort_by_key(|slot| (slot.created(), slot.id()));
-    Ok(slots)
-}
-
-fn unlock(
-    io: &Io,
-    genesis: &Genesis,
-    secret: Secret,
-    notices: &mut Vec<String>,
-) -> Result<(Bundle, Option<SlotId>), Error> {
-    let unlock = match secret {
-        Secret::Bundle(bundle) if bundle.repo == genesis.id => return Ok((*bundle, None)),
-        Secret::Bundle(bundle) => return Err(Error::not_trusted(io.place(), bundle.repo, genesis.id)),
-        Secret::Unlock(unlock) => unlock,
-    };
-    let mut damaged = Vec::new();
-    let mut slots = slots(io, genesis, &mut damaged)?;
-    slots.sort_by_key(|slot| std::cmp::Reverse(slot.generation()));
-    if let Some((bundle, id)) = open_all(&slots, &unlock, &mut damaged) {
-        notices.append(&mut damaged);
-        return Ok((bundle, Some(id)));
-    }
-    let (secret, place) = (unlock.name(), io.place());
-    if damaged.is_empty() && !slots.is_empty() {
-        return Err(Error::WrongKey { secret, slots: slots.len(), place });
-    }
-    if damaged.is_empty() {
-        damaged.push("there is none".to_owned());
-    }
-    Err(Error::NoSlotOpens { secret, place, damage: damaged.join("; ") })
-}
-
-/// All keys that the secret opens, and the slot with the newest. Where two people renewed the keys at once, each of two
-/// slots holds what the other lacks; one whose newest keys are at hand already is not opened.
-fn open_all(slots: &[Slot], unlock: &Unlock, damaged: &mut Vec<String>) -> Option<(Bundle, SlotId)> {
-    let mut opened: Option<(Bundle, SlotId)> = None;
-    for slot in slots {
-        if opened.as_ref().is_some_and(|(keys, _)| keys.generation(slot.generation()).is_ok()) {
-            continue;
-        }
-        match (slot.open(unlock), opened.take()) {
-            (Ok(bundle), None) => opened = Some((bundle, slot.id())),
-            (Ok(bundle), Some((keys, id))) => opened = Some((keys.merged(bundle), id)),
-            (Err(format::Error::WrongKey(_)), before) => opened = before,
-            (Err(error), before) => {
-                damaged.push(format!("key slot {} does not open: {error}", slot.id()));
-                opened = before;
-            }
-        }
-    }
-    opened
 }

@@ -1,64 +1,47 @@
 //! A session as production runs it: the machine of [`crate::protocol`] decides, this file carries out its effects.
 //!
 //! Every effect is done before its reply is handed on: an object counts as written once it was read back, a list is
-//! complete and begins after it was asked for. Frames are asked for by their origin pack, which is coarser than the
-//! protocol needs and so errs towards storing again.
+//! complete and begins after it was asked for. Frames are asked for by their origin pack as long as that stays, so as not to
+//! remember each of them. For a session that is dropped before its end sweeps wait until somebody lets it expire.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use format::entry::{Brought, EntryId};
-use format::fact::{Fact, Grant};
-use format::id::{Hash, Incarnation, PackId, PointId, SessionId, WriterId};
-use format::limit::ENTRY_BYTES_MAX;
+use format::fact::{Expired, Fact};
+use format::id::{Hash, PackId, PointId, SessionId, WriterId};
 use format::seal::Signer;
-use format::session::{PartId, Purpose, Session as SessionRecord, SweepPart};
+use format::session::Purpose;
 use world::Chance;
 
 use crate::error::Error;
-use crate::fold::Fold;
 use crate::layout;
-use crate::log::LogEntry;
+use crate::mark::Marker;
 use crate::protocol::{
-    self, Arrived, Effect, Ids, Known, List, Logs, Object, Reference as Verdict, Refusal, Reply, Rules,
-    Sweeps,
+    self, Arrived, Effect, Known, List, Logs, Object, Reference as Verdict, Refusal, Reply,
 };
 use crate::repo::{Link, Repo, Said};
+use crate::stated::{Chain, Piece, Real};
 
 /// A session is renewed this often, so that a sweeper sees it at work.
-const RENEWAL: Duration = Duration::from_secs(3600);
+pub(crate) const RENEWAL: Duration = Duration::from_secs(3600);
 
-/// The ids of production.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Real {}
-
-impl Ids for Real {
-    type Point = PointId;
-    type Session = SessionId;
-    type Pack = PackId;
-    type Frame = PackId;
-    type Part = PartId;
-
-    fn uploader(pack: &PackId) -> SessionId {
-        pack.session()
-    }
-
-    fn origin(frame: &PackId) -> PackId {
-        *frame
-    }
-}
+/// And it looks this often whether a sweep waits for its renewal.
+const LOOK: Duration = Duration::from_secs(120);
 
 /// A session at work in one region.
 pub(crate) struct Session<'r> {
     repo: &'r Repo,
     signer: Signer,
     purpose: Purpose,
-    incarnation: Incarnation,
     machine: protocol::Session<Real>,
     known: Option<Known<Real>>,
     link: Link,
-    asked: HashMap<PackId, bool>,
+    asked: HashMap<Piece, bool>,
     renewed: Duration,
+    looked: Duration,
+    parts_listed: Option<usize>,
     chance: Chance,
     next: Option<(Vec<Fact>, Said)>,
     repeat: Option<(storage::ObjectKey, Hash, bytes::Bytes)>,
@@ -74,17 +57,21 @@ impl<'r> Session<'r> {
     ) -> Result<Session<'r>, Error> {
         let mut chance = repo.world.chance();
         let id = SessionId(chance.bytes());
-        let (machine, effect) = protocol::Session::open(Rules::all(), id, roots, purpose != Purpose::Write);
+        let chain = Chain { writer: WriterId::of(&signer.public()), session: id };
+        let seen = repo.seen_in_region(&roots);
+        let (machine, effect) = protocol::Session::open(repo.rules, chain, roots, purpose != Purpose::Write);
+        let machine = machine.having_seen(seen);
         let mut session = Session {
             repo,
             signer,
             purpose,
-            incarnation: repo.incarnation(),
             machine,
             known: None,
             link: Link { session: id, number: 0, previous: Hash::NONE },
             asked: HashMap::new(),
             renewed: repo.world.monotonic(),
+            looked: repo.world.monotonic(),
+            parts_listed: None,
             chance,
             next: None,
             repeat: None,
@@ -106,36 +93,41 @@ impl<'r> Session<'r> {
         self.machine.accepted()
     }
 
-    /// Whether frames of this pack may be referred to.
-    pub(crate) fn may_refer(&mut self, pack: PackId) -> Result<bool, Error> {
-        if let Some(answer) = self.asked.get(&pack) {
+    /// Whether this may be referred to.
+    pub(crate) fn may_refer(&mut self, piece: Piece) -> Result<bool, Error> {
+        if let Some(answer) = self.asked.get(&piece) {
             return Ok(*answer);
         }
         let known = self.known.as_ref().expect("an open session knows its region");
-        let answer = match self.machine.refer(known, &pack) {
+        let answer = match self.machine.refer(known, &piece) {
             Verdict::Use => true,
             Verdict::Store => false,
             Verdict::Outdated => return Err(Error::Raced("the session was renewed meanwhile".into())),
         };
-        self.asked.insert(pack, answer);
+        self.asked.insert(piece, answer);
         Ok(answer)
+    }
+
+    /// Whether a sweep condemned this pack before the region was read last.
+    pub(crate) fn is_condemned(&self, pack: PackId) -> bool {
+        self.known.as_ref().is_some_and(|known| known.sweeps.is_condemned(&pack))
     }
 
     /// An upload begins.
     pub(crate) fn uploading(&mut self, pack: PackId) {
-        self.machine.uploading(pack, [pack]);
+        self.machine.uploading(pack, [Piece::Pack(pack)]);
     }
 
     /// The upload was seen in the region.
     pub(crate) fn stored(&mut self, pack: PackId) {
         self.machine.stored(&pack);
-        self.asked.insert(pack, true);
+        self.asked.insert(Piece::Pack(pack), true);
     }
 
-    /// Renews the session if it is time.
+    /// Renews the session if it is time, or if a sweep waits for it.
     pub(crate) fn renew_if_due(&mut self) -> Result<(), Error> {
         let now = self.repo.world.monotonic();
-        if now.saturating_sub(self.renewed) < RENEWAL {
+        if now.saturating_sub(self.renewed) < RENEWAL && !self.is_waited_for(now)? {
             return Ok(());
         }
         let effect = self.machine.renew().map_err(refused)?;
@@ -149,16 +141,28 @@ impl<'r> Session<'r> {
         }
     }
 
-    /// Writes an entry with these facts and objects; `relies` are the packs that a point among the facts refers to. The
+    /// Whether something was condemned since the session looked last.
+    fn is_waited_for(&mut self, now: Duration) -> Result<bool, Error> {
+        if now.saturating_sub(self.looked) < LOOK {
+            return Ok(false);
+        }
+        self.looked = now;
+        let listed = self.repo.io.list(&layout::sweeps())?.len();
+        let known = || self.known.as_ref().map_or(0, |known| known.sweeps.parts().len());
+        let before = self.parts_listed.replace(listed).unwrap_or_else(known);
+        Ok(listed != before)
+    }
+
+    /// Writes an entry with these facts and objects; `relies` is what a point among the facts refers to. The
     /// entry counts when this returns.
     pub(crate) fn commit(
         &mut self,
         facts: Vec<Fact>,
         brings: Vec<Brought>,
-        relies: BTreeSet<PackId>,
+        relies: BTreeSet<Piece>,
         last: bool,
     ) -> Result<(), Error> {
-        let mut stated: Vec<protocol::Fact<Real>> = facts.iter().filter_map(|f| stated(f, &relies)).collect();
+        let mut stated: Vec<protocol::Fact<Real>> = facts.iter().flat_map(|f| asks(f, &relies)).collect();
         if last {
             stated.push(protocol::Fact::Acknowledged);
         }
@@ -177,9 +181,10 @@ impl<'r> Session<'r> {
     }
 
     /// Per chain whose packs or points this entry leans on, its last needed entry.
-    fn deps(&self, relies: &BTreeSet<PackId>, facts: &[Fact]) -> Vec<EntryId> {
+    fn deps(&self, relies: &BTreeSet<Piece>, facts: &[Fact]) -> Vec<EntryId> {
         let fold = self.repo.fold();
-        let packs = relies.iter().filter_map(|pack| fold.packs.get(pack)).map(|record| record.entry);
+        let packs =
+            relies.iter().filter_map(|piece| fold.packs.get(&piece.origin())).map(|record| record.entry);
         let bases = facts.iter().filter_map(|fact| match fact {
             Fact::Point(point) => fold.points.get(&point.basis?).map(|basis| basis.entry),
             _ => None,
@@ -195,17 +200,25 @@ impl<'r> Session<'r> {
         deps
     }
 
+    /// Says that it is over, after something went wrong that is told in its place. Where the region does not answer, nobody
+    /// waits for that once more.
+    pub(crate) fn leave(&mut self, after: &Error) {
+        if !after.is_about_place() {
+            let _ = self.commit(Vec::new(), Vec::new(), BTreeSet::new(), true);
+        }
+    }
+
     fn drive(&mut self, mut effect: Effect<Real, Arrived<Real>>) -> Result<Arrived<Real>, Error> {
         loop {
             let reply = match effect {
                 Effect::Done(arrived) => return Ok(arrived),
                 Effect::List(List::Logs { .. }) => {
                     self.repo.refresh()?;
-                    Reply::Logs(std::sync::Arc::new(self.repo.stated_logs()))
+                    Reply::Logs(Arc::new(self.logs()?))
                 }
-                Effect::List(List::Sweeps) => Reply::Sweeps(std::sync::Arc::new(self.sweeps()?)),
+                Effect::List(List::Sweeps) => Reply::Sweeps(Arc::new(self.repo.stated_sweeps(false)?)),
                 Effect::Put(Object::Session(object)) => {
-                    self.put_session(&object)?;
+                    self.repo.announce(&self.signer, self.purpose, &object)?;
                     Reply::Done
                 }
                 Effect::Put(Object::Entry(entry)) => {
@@ -222,24 +235,6 @@ impl<'r> Session<'r> {
             };
             effect = self.machine.step(reply);
         }
-    }
-
-    fn put_session(&self, object: &protocol::SessionObject<Real>) -> Result<(), Error> {
-        let record = SessionRecord {
-            repo: self.repo.genesis.id,
-            writer: WriterId::of(&self.signer.public()),
-            public_key: self.signer.public(),
-            session: object.session,
-            number: object.renewal,
-            region: self.repo.io.region_name().to_owned(),
-            incarnation: self.incarnation,
-            purpose: self.purpose,
-            roots: object.roots.iter().copied().collect(),
-            covers: object.covers.iter().copied().collect(),
-            time: self.repo.logical_time(),
-        };
-        let key = layout::session(record.writer, record.session, record.number);
-        self.repo.io.put_seen(&key, record.seal(&self.signer).into_bytes().into())
     }
 
     /// Writes the entry that was prepared; the same bytes again if it is repeated.
@@ -264,53 +259,40 @@ impl<'r> Session<'r> {
         Ok(())
     }
 
-    fn sweeps(&self) -> Result<Sweeps<Real>, Error> {
-        let io = &self.repo.io;
-        let mut parts = Vec::new();
-        for (key, bytes) in io.get_listed(&layout::sweeps(), ENTRY_BYTES_MAX as u64)? {
-            let part =
-                SweepPart::decode(&bytes?, &self.repo.genesis.id).map_err(Error::object(key, io.place()))?;
-            if part.incarnation == self.incarnation {
-                parts.push((part.id(), part.packs.into_iter().collect()));
-            }
+    /// The log, in which everything is spelled out that the roots of a session need to be accepted. Where that cannot be found
+    /// out, there is a frame among it that has no place.
+    fn logs(&self) -> Result<Logs<Real>, Error> {
+        let mut logs = self.repo.stated_logs();
+        if self.known.is_some() {
+            return Ok(logs);
         }
-        Ok(Sweeps::of(parts))
+        let unsure: Vec<PointId> = self.machine.unsure(&logs).copied().collect();
+        for root in unsure {
+            let mut marker = Marker::new(self.repo);
+            let frames = match marker.mark(&BTreeSet::from([root])) {
+                Ok(marked) => marked.frames().map(Piece::Frame).collect(),
+                Err(Error::Unmarked { .. }) => BTreeSet::from([Piece::Pack(PackId::new(self.id(), [0; 16]))]),
+                Err(error) => return Err(error),
+            };
+            logs.spell_out(&root, frames);
+        }
+        Ok(logs)
     }
 }
 
-impl Repo {
-    /// The log in the words of the protocol. Closures are not spelled out: sessions here never ask for what lies under
-    /// their roots.
-    fn stated_logs(&self) -> Logs<Real> {
-        let (log, fold) = (self.log(), self.fold());
-        let entries: Vec<protocol::Entry<Real>> =
-            log.entries.values().map(|e| stated_entry(e, &fold)).collect();
-        Logs::of(&entries)
-    }
-}
-
-fn stated_entry(entry: &LogEntry, fold: &Fold) -> protocol::Entry<Real> {
-    let clear = &entry.clear;
-    let facts: Vec<Fact> =
-        clear.facts.iter().chain(&entry.facts).filter_map(|raw| Fact::decode(raw.clone()).ok()).collect();
-    let rights = fold.writers.get(&clear.writer).map_or(0, |w| w.grant.rights);
-    protocol::Entry {
-        id: protocol::EntryId { session: clear.session, sequence: u64::from(clear.number) },
-        maintainer: rights & Grant::MAINTAIN != 0,
-        local: clear.local.is_some(),
-        brings: clear.brings.iter().filter_map(|b| layout::parse_pack(&b.name)).collect(),
-        ends: facts.contains(&Fact::End),
-        facts: facts.iter().filter_map(|fact| stated(fact, &BTreeSet::new())).collect(),
-    }
-}
-
-fn stated(fact: &Fact, relies: &BTreeSet<PackId>) -> Option<protocol::Fact<Real>> {
+/// What a fact asks of the session that states it.
+fn asks(fact: &Fact, relies: &BTreeSet<Piece>) -> Vec<protocol::Fact<Real>> {
+    let undo = |point| protocol::Fact::Undo { point, forgets: BTreeSet::new() };
     match fact {
-        Fact::Point(point) => Some(protocol::Fact::Commit { point: point.id, frames: relies.clone() }),
-        Fact::Acknowledged => Some(protocol::Fact::Acknowledged),
-        Fact::Expired(expired) => Some(protocol::Fact::Expired { session: expired.session }),
-        Fact::Forget(forget) => forget.points.first().map(|point| protocol::Fact::Forget { point: *point }),
-        _ => None,
+        Fact::Point(point) => vec![protocol::Fact::Commit { point: point.id, frames: relies.clone() }],
+        Fact::Acknowledged => vec![protocol::Fact::Acknowledged],
+        Fact::Expired(Expired { writer, session, .. }) => {
+            vec![protocol::Fact::Expired { session: Chain { writer: *writer, session: *session } }]
+        }
+        Fact::Undo(undone) => undone.points.iter().map(|(point, _)| undo(*point)).collect(),
+        Fact::Pin(pin) => vec![protocol::Fact::Hold { point: pin.point }],
+        Fact::Hold(hold) => hold.point.map(|point| protocol::Fact::Hold { point }).into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 

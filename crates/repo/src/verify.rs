@@ -98,8 +98,12 @@ impl<'r> Verifier<'r> {
             bad: BTreeMap::new(),
             verdict: Verdict::default(),
         };
-        check.run(point, level)?;
-        let mut verdict = check.verdict;
+        let (outcome, mut verdict) = (check.run(point, level), check.verdict);
+        let mut session = session;
+        if let (Err(error), Some(session)) = (&outcome, &mut session) {
+            session.leave(error);
+        }
+        outcome?;
         verdict.bytes += self.reader.fetched().saturating_sub(before);
         let session = match session {
             None if !verdict.problems.is_empty() => match announce_damage(repo, point) {

@@ -17,7 +17,7 @@ use format::id::{ChunkId, Hash, PackId, PointId, RunId, SessionId, WriterId};
 use format::key::Generation;
 use format::limit::{FRAME_BYTES_MAX, IMAGE_FRAME_BYTES_MAX, PACK_BYTES_TARGET};
 use format::pack::{ContentKind, FinishedPack, Limits, PackBuilder, Workbench, chunk_id};
-use format::reference::{FrameSet, Reference};
+use format::reference::{FrameId, FrameSet, Reference};
 use format::session::Purpose;
 use format::tree::Nodes;
 use storage::Buffers;
@@ -31,6 +31,7 @@ use crate::layout;
 use crate::pace::Pace;
 use crate::repo::Repo;
 use crate::session::Session;
+use crate::stated::Piece;
 
 /// An entry brings what is stored so far after this many bytes, or this much time.
 const FLUSH_BYTES: u64 = 512 << 20;
@@ -90,7 +91,7 @@ pub struct Writer<'r> {
     unlisted: Arc<AtomicU64>,
     flushed: Mutex<Duration>,
     substitutes: Mutex<BTreeMap<Reference, Reference>>,
-    relies: Mutex<BTreeSet<PackId>>,
+    relies: Mutex<BTreeSet<Piece>>,
     /// Plain bytes of new chunks.
     new_bytes: AtomicU64,
     /// Bytes of uploaded objects.
@@ -198,20 +199,42 @@ impl<'r> Writer<'r> {
         // A pack that no entry brings was never counted, so nothing was lost with it.
         let brought = |reference: &Reference| self.packs.packs.contains_key(&reference.pack);
         for reference in places.into_iter().filter(brought) {
-            if !self.is_present(reference.pack) {
-                lost.get_or_insert(Found::Lost(reference));
-            } else if lock(&self.session).may_refer(reference.pack)? {
-                lock(&self.relies).insert(reference.pack);
+            let mut session = lock(&self.session);
+            let swept = session.is_condemned(reference.pack);
+            let here = !swept && self.has_whole(reference.pack);
+            let piece = if here { Piece::Pack(reference.pack) } else { Piece::Frame(reference.frame()) };
+            if (here || self.is_moved(reference.frame())) && session.may_refer(piece)? {
+                lock(&self.relies).insert(piece);
                 return Ok(Some(Found::Known(reference)));
+            }
+            // What a sweep took away was not lost.
+            if !here && !swept {
+                lost.get_or_insert(Found::Lost(reference));
             }
         }
         Ok(lost)
     }
 
     /// Whether the region has this pack, with the size that the log says.
-    pub fn is_present(&self, pack: PackId) -> bool {
+    fn has_whole(&self, pack: PackId) -> bool {
         let size = self.packs.packs.get(&pack).map(|record| record.size);
         size.is_some() && self.sizes.get(&pack) == size.as_ref()
+    }
+
+    /// Whether a sweep moved the frame to a pack that the region has.
+    fn is_moved(&self, frame: FrameId) -> bool {
+        let region = self.repo.io.region_name().to_owned();
+        let places = self.packs.moved.get(&(region, frame.pack, frame.ordinal));
+        places.is_some_and(|places| places.iter().any(|place| self.has_whole(*place)))
+    }
+
+    /// Whether what is needed of this pack is in the region: the pack itself, or what a sweep moved out of it.
+    pub fn is_present(&self, pack: PackId) -> bool {
+        let all = |ordinal| (self.repo.io.region_name().to_owned(), pack, ordinal);
+        let mut moved = self.packs.moved.range(all(0)..=all(u32::MAX)).map(|(_, places)| places).peekable();
+        let some_moved = moved.peek().is_some();
+        self.has_whole(pack)
+            || some_moved && moved.all(|places| places.iter().any(|place| self.has_whole(*place)))
     }
 
     /// Whether content in this pack may be taken over from the point that a backup is compared with. What lies under a
@@ -223,9 +246,9 @@ impl<'r> Writer<'r> {
         if under_root {
             return Ok(true);
         }
-        let may = lock(&self.session).may_refer(pack)?;
+        let may = lock(&self.session).may_refer(Piece::Pack(pack))?;
         if may {
-            lock(&self.relies).insert(pack);
+            lock(&self.relies).insert(Piece::Pack(pack));
         }
         Ok(may)
     }
@@ -249,7 +272,7 @@ impl<'r> Writer<'r> {
         self.uploads.check_complete()?;
         let brings = std::mem::take(&mut *lock(&self.settled));
         let mut relies = std::mem::take(&mut *lock(&self.relies));
-        relies.extend(brings.iter().filter_map(|b| layout::parse_pack(&b.name)));
+        relies.extend(brings.iter().filter_map(|b| layout::parse_pack(&b.name)).map(Piece::Pack));
         let substitutes = std::mem::take(&mut *lock(&self.substitutes));
         let mut facts = vec![Fact::Point(Box::new(point))];
         if !substitutes.is_empty() {

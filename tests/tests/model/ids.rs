@@ -34,9 +34,14 @@ impl Ids for Tiny {
     type Pack = Pack;
     type Frame = Frame;
     type Part = u8;
+    type Uploader = u8;
 
     fn uploader(pack: &Pack) -> u8 {
         pack.0
+    }
+
+    fn uploads_as(session: &u8) -> u8 {
+        *session
     }
 
     fn origin(frame: &Frame) -> Pack {

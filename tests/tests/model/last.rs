@@ -46,7 +46,7 @@ pub fn last_sweep(mut region: Region) -> Option<Broken> {
 }
 
 fn sweep(region: &mut Region, round: u8) -> bool {
-    let (mut condemn, effect) = Condemn::begin(Rules::all(), PART + round, BTreeSet::new());
+    let (mut condemn, effect) = Condemn::begin(Rules::all(), PART + round, BTreeSet::new(), usize::MAX);
     let condemned = run(region, round, effect, |reply| condemn.step(reply));
     let (mut finish, effect) = Finish::begin(Rules::all(), Tidy::PacksAndSessions);
     let finished = run(region, round, effect, |reply| finish.step(reply));
@@ -83,6 +83,7 @@ fn perform(region: &mut Region, round: u8, effect: Effect<Tiny, ()>) -> Reply<Ti
             Reply::Done
         }
         Effect::NewSession => Reply::Session(SESSION + round * 2),
+        Effect::Mark(mark) => Reply::Marked(Arc::new(mark.spelled_out())),
         Effect::ReadBack { pack, frames } => {
             Reply::Held(region.packs.present.get(&pack).is_some_and(|held| frames.is_subset(held)))
         }
@@ -106,10 +107,11 @@ fn copy(
     };
     let found: BTreeSet<Frame> =
         wanted.iter().filter(|(f, places)| is_there(f, places)).map(|(f, _)| *f).collect();
+    let vanished = wanted.keys().filter(|frame| !found.contains(frame)).copied().collect();
     if found.is_empty() {
-        return Reply::Copied { pack: None, frames: found };
+        return Reply::Copied { pack: None, frames: found, vanished };
     }
     let pack = Pack(session, 0);
     region.put_pack(pack, found.clone());
-    Reply::Copied { pack: Some(pack), frames: found }
+    Reply::Copied { pack: Some(pack), frames: found, vanished }
 }

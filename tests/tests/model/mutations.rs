@@ -27,6 +27,7 @@ pub const ROWS: &[Row] = &[
     row("session object written after reading", Rule::SessionBeforeReading, s::undoing, RevivedPointLost),
     row("roots not checked", Rule::RootsAreChecked, s::two_folds, PointLost),
     row("root that nobody acknowledged", Rule::RootsAreAcknowledged, s::sharing, PointLost),
+    row("root witnessed in one list", Rule::WitnessReadsTwice, s::witnessing_high, PointLost),
     row("basis that is not a root", Rule::BasisIsRoot, s::two_folds, PointLost),
     row("references not checked", Rule::ReferencesAreChecked, s::renewing, PointLost),
     row("condemned places counted", Rule::CondemnedIsNoPlace, s::moving, PointLost),

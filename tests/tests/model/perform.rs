@@ -81,10 +81,10 @@ impl World {
         let source = self.packs.value(state[self::at(0) + PACKS]);
         let frames = there.present.get(&pack).or(source.present.get(&pack));
         let Some(frames) = frames.cloned() else {
-            let reply = self.replies.number(Reply::Copied { pack: None, frames: BTreeSet::new() });
+            let reply = self.replies.number(copied(None, &BTreeSet::new(), BTreeSet::new()));
             return out.push((*state, reply, None));
         };
-        let reply = self.replies.number(Reply::Copied { pack: Some(pack), frames: frames.clone() });
+        let reply = self.replies.number(copied(Some(pack), &frames, BTreeSet::new()));
         if there.present.contains_key(&pack) {
             return out.push((*state, reply, None));
         }
@@ -242,7 +242,8 @@ impl World {
         let written = (!found.is_empty()).then_some(pack);
         let put =
             written.map_or(u32::MAX, |pack| self.acts.number(Do::PutPack { pack, frames: found.clone() }));
-        let reply = self.replies.number(Reply::Copied { pack: written, frames: found });
+        let vanished = wanted.keys().filter(|frame| !found.contains(frame)).copied().collect();
+        let reply = self.replies.number(copied(written, &found, vanished));
         self.copied.insert((act, packs), (put, reply));
         (put, reply)
     }
@@ -348,4 +349,8 @@ impl World {
         }
         after
     }
+}
+
+fn copied(pack: Option<Pack>, frames: &BTreeSet<Frame>, vanished: BTreeSet<Frame>) -> Reply {
+    Reply::Copied { pack, frames: frames.clone(), vanished }
 }

@@ -16,7 +16,18 @@ const FINISH: Task = Task::Finish(Tidy::PacksAndSessions);
 const FINISH_PACKS: Task = Task::Finish(Tidy::Packs);
 
 fn job(session: u8, point: u8) -> Job {
-    Job { session, roots: set(&[]), wants: Vec::new(), new: 0, point, single: true, renewals: 0, brings: 0 }
+    let none = Vec::new();
+    Job {
+        session,
+        roots: set(&[]),
+        looks: false,
+        wants: none,
+        new: 0,
+        point,
+        single: true,
+        renewals: 0,
+        brings: 0,
+    }
 }
 
 fn job_of_new(session: u8, point: u8) -> Job {
@@ -134,6 +145,35 @@ pub fn paged_low(rules: Rules) -> Scenario {
 
 pub fn paged_high(rules: Rules) -> Scenario {
     Scenario { name: "paged backwards", ..paged(rules, Pages::HighFirst(20)) }
+}
+
+/// A root that nobody acknowledged, and whose expiries the session reads itself.
+pub fn witnessing(rules: Rules, pages: Option<Pages>) -> Scenario {
+    let shares = Job { wants: vec![old(0)], ..job(1, 1) };
+    let again = Job { roots: set(&[1]), looks: true, wants: vec![old(0)], ..job(2, 2) };
+    let actors = vec![
+        Actor::writer(rules, vec![shares]),
+        Actor::writer(rules, vec![again]),
+        Actor::sweeper(rules, vec![any(0, &[&[P0]]), FINISH], vec![10]),
+        Actor::keeper(rules, vec![forget(20, 0)]),
+        Actor::expirer(30, 1, &[1, 2]),
+    ];
+    let bounds = "1 writer that shares without a root, another one whose basis is that point, 1 sweeper, forgetter, \
+                  1 expiry; logs are listed at once or in two pages";
+    let coarse = Coarse { pages, waiting: false, ..Coarse::FINE };
+    Scenario { coarse, ..base("witnessing", bounds, 1, actors) }
+}
+
+pub fn witnessing_low(rules: Rules) -> Scenario {
+    witnessing(rules, Some(Pages::LowFirst(20)))
+}
+
+pub fn witnessing_high(rules: Rules) -> Scenario {
+    witnessing(rules, Some(Pages::HighFirst(20)))
+}
+
+pub fn witnessing_at_once(rules: Rules) -> Scenario {
+    witnessing(rules, None)
 }
 
 /// New data and expiry: what is acknowledged counts, whoever expired when.

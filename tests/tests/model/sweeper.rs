@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use std::sync::Arc;
+
 use repo::protocol::{Condemn, Condemned, Finish, Finished, Rules, Tidy};
 
 use super::actor::{Actor, Do, Kind, Move, plain};
@@ -56,7 +58,7 @@ impl Sweeper {
         self.task += 1;
         self.work = match task {
             Task::Condemn { part, repack } => {
-                let (condemn, effect) = Condemn::begin(self.rules, part, repack);
+                let (condemn, effect) = Condemn::begin(self.rules, part, repack, usize::MAX);
                 Work::Condemn(condemn, plain(effect).expect("condemning begins with a list"))
             }
             Task::CondemnAny { part, sets } => Work::Choose(part, sets),
@@ -99,7 +101,7 @@ impl Sweeper {
 
     pub fn reply(mut self, reply: Reply) -> Kind {
         let done = match std::mem::replace(&mut self.work, Work::Idle) {
-            Work::Condemn(mut condemn, _) => match plain(condemn.step(reply)) {
+            Work::Condemn(mut condemn, _) => match answered(condemn.step(reply), |r| condemn.step(r)) {
                 Ok(act) => {
                     self.work = Work::Condemn(condemn, act);
                     return Kind::Sweeper(self);
@@ -134,7 +136,7 @@ impl Sweeper {
         if matches!(act, Do::Effect(Effect::Copy { .. })) {
             self.copies += 1;
         }
-        let effect = plain(finish.step(reply));
+        let effect = answered(finish.step(reply), |reply| finish.step(reply));
         let Some(effect) = self.with_session(&mut finish, effect) else { return Kind::Over };
         match effect {
             Ok(act) => {
@@ -143,5 +145,19 @@ impl Sweeper {
             }
             Err(outcome) => self.go_on(matches!(outcome, Finished::Swept { .. })),
         }
+    }
+}
+
+/// What is to be done next; what points need is in the logs, and asking for it is no step.
+fn answered<Outcome>(
+    effect: repo::protocol::Effect<Tiny, Outcome>,
+    mut step: impl FnMut(Reply) -> repo::protocol::Effect<Tiny, Outcome>,
+) -> Result<Do, Outcome> {
+    match effect {
+        repo::protocol::Effect::Mark(mark) => {
+            let effect = step(Reply::Marked(Arc::new(mark.spelled_out())));
+            answered(effect, step)
+        }
+        effect => plain(effect),
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use repo::protocol::{Arrived, Fact, Known, Reference, Rules, Session};
+use repo::protocol::{Arrived, Fact, Known, List, Reference, Rules, Session};
 
 use super::actor::{Actor, Do, Kind, Move, When, plain};
 use super::ids::{Effect, Frame, Pack, Reply, Tiny};
@@ -14,6 +14,8 @@ use super::ids::{Effect, Frame, Pack, Reply, Tiny};
 pub struct Job {
     pub session: u8,
     pub roots: BTreeSet<u8>,
+    /// It lists logs before it opens its session, and takes expiries behind what it saw for those of the roots' writers.
+    pub looks: bool,
     /// Frames that the point needs, if they may be referred to; stored again otherwise.
     pub wants: Vec<Frame>,
     /// How many frames of its own it stores.
@@ -30,6 +32,7 @@ pub struct Job {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum At {
     Start,
+    Looked(BTreeSet<u8>),
     Waits(Do),
     Choose,
     Upload { pack: Pack },
@@ -77,7 +80,11 @@ impl Writer {
 
     pub fn moves(&self, actor: &Actor) -> Vec<Move> {
         match &self.at {
-            At::Start => self.start(actor).into_iter().collect(),
+            At::Start if self.jobs.get(self.job).is_some_and(|job| job.looks) => {
+                vec![actor.to(Kind::Writer(self.clone()), Do::Effect(Effect::List(List::logs())))]
+            }
+            At::Start => self.start(actor, BTreeSet::new()).into_iter().collect(),
+            At::Looked(seen) => self.start(actor, seen.clone()).into_iter().collect(),
             At::Waits(act) => self.waits(actor, act),
             At::Choose => self.choose(actor),
             At::Upload { pack } => self.upload(actor, *pack),
@@ -89,10 +96,10 @@ impl Writer {
         }
     }
 
-    fn start(&self, actor: &Actor) -> Option<Move> {
+    fn start(&self, actor: &Actor, seen: BTreeSet<u8>) -> Option<Move> {
         let job = self.jobs.get(self.job)?;
         let (session, effect) = Session::open(self.rules, job.session, job.roots.clone(), false);
-        let act = plain(effect).ok()?;
+        let (session, act) = (session.having_seen(seen), plain(effect).ok()?);
         let writer = Self { session: Some(session), at: At::Waits(act.clone()), ..self.clone() };
         Some(actor.to(Kind::Writer(writer), act))
     }
@@ -165,10 +172,18 @@ impl Writer {
 
     pub fn reply(self, reply: Reply, acknowledged: &mut u64) -> Kind {
         match self.at.clone() {
+            At::Start => self.looked(&reply),
             At::Upload { pack } => self.uploaded(pack, &reply),
             At::Replace { pack, old } => self.replaced(pack, &old, acknowledged),
             _ => self.step(reply, acknowledged),
         }
+    }
+
+    fn looked(mut self, reply: &Reply) -> Kind {
+        let Reply::Logs(logs) = reply else { return Kind::Over };
+        let seen = self.job().roots.iter().filter(|root| logs.point(root).is_some());
+        self.at = At::Looked(seen.copied().collect());
+        Kind::Writer(self)
     }
 
     fn uploaded(mut self, pack: Pack, reply: &Reply) -> Kind {

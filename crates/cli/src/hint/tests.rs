@@ -47,10 +47,21 @@ fn text(text: &str) -> String {
 #[test]
 fn errors_of_the_repository() {
     use repo::Error as E;
+    use repo::retention::Reason as R;
+    let kept = |reason| E::Kept { point: PointId([0; 16]), reason };
     let (place, object) = (text("p"), text("o"));
     let newer = format::Error::Newer { what: "a pack", found: 2, known: 0 };
     let path = PathBuf::from("f");
     let rows = [
+        (
+            E::Unmarked { object: object.clone(), place: place.clone(), why: text("gone") },
+            Some("verify --repo r"),
+        ),
+        (
+            E::FaultyHistory { place: place.clone(), first: text("gone"), faults: 2 },
+            Some("log --verify --repo r"),
+        ),
+        (E::NoSession { asked: text("ab"), meant: 0 }, Some("session list --repo r")),
         (E::Object { object: object.clone(), place: place.clone(), source: newer }, Some("later")),
         (
             E::Object {
@@ -83,6 +94,10 @@ fn errors_of_the_repository() {
         (E::NoSlotOpens { secret: "key file", place: text("p"), damage: text("d") }, Some("another secret")),
         (E::LostPoint { asked: text("a"), faults: 1 }, Some("`seawall log --verify --repo r`")),
         (E::NoPoint { asked: text("a") }, Some("`seawall points --repo r`")),
+        (E::PointsGone(vec![PointId([0; 16])]), Some("`seawall points --repo r`")),
+        (kept(R::Held), Some("`seawall release 000000000000 --repo r`")),
+        (kept(R::Pinned), Some("`seawall points --json --repo r`")),
+        (kept(R::NewestRestorable), Some("--even-last")),
         (E::Ambiguous { asked: text("a"), candidates: vec![PointId([0; 16])] }, Some("more digits")),
         (E::Raced(text("x")), Some("run the same command again")),
         (E::TooFewRegions(text("x")), Some("again later")),

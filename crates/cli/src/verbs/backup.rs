@@ -120,7 +120,7 @@ impl Kind {
     }
 }
 
-fn tag(typed: &str) -> Result<(String, String), String> {
+pub(super) fn tag(typed: &str) -> Result<(String, String), String> {
     match typed.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("a tag is KEY=VALUE".to_owned()),

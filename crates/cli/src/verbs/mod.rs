@@ -7,24 +7,34 @@ pub(crate) mod catalog;
 pub(crate) mod completions;
 pub(crate) mod diff;
 pub(crate) mod find;
+pub(crate) mod forget;
+pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod log;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod pin;
 pub(crate) mod points;
+pub(crate) mod release;
 pub(crate) mod rescue;
 pub(crate) mod restore;
+pub(crate) mod session;
 pub(crate) mod stats;
+pub(crate) mod sweep;
 pub(crate) mod verify;
 pub(crate) mod writer;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use format::id::PointId;
 use format::path::TreePath;
-use repo::{PointRecord, Repo};
+use repo::{Kept, PointRecord, Repo};
+use serde_json::Value;
 
+use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::show;
 
@@ -37,6 +47,36 @@ pub(crate) fn choose(repo: &Repo, asked: &str, source: Option<&str>) -> Result<P
         check_source(repo, source)?;
     }
     Ok(repo.find_point(asked, source)?)
+}
+
+/// As [`choose`], but a point that was forgotten can be named too, by its id.
+pub(crate) fn choose_any(repo: &Repo, asked: &str, source: Option<&str>) -> Result<PointRecord, Error> {
+    let fold = repo.fold();
+    let forgotten = fold.forgotten(source);
+    let ids: Vec<PointId> = forgotten.iter().map(|record| record.point.id).collect();
+    match choose(repo, asked, source) {
+        Err(Error::Repo(repo::Error::NoPoint { .. }))
+            if ids.iter().any(|id| id.to_string().starts_with(asked)) =>
+        {
+            let id = only_one("forgotten point", asked, &ids)?;
+            Ok(fold.points[&id].clone())
+        }
+        chosen => chosen,
+    }
+}
+
+/// Names the points that could not be kept, and gives how a verb ended that was to keep them.
+pub(crate) fn tell_gone(context: &Context, kept: &Kept) -> Outcome {
+    for id in &kept.gone {
+        let id = show::short(id);
+        context.out.warning(format!("point {id} is gone: a sweep took what it needs, or is about to"));
+    }
+    if kept.gone.is_empty() { Outcome::Done } else { Outcome::Incomplete }
+}
+
+/// Ids for scripts.
+pub(crate) fn ids<I: std::fmt::Display>(ids: &BTreeSet<I>) -> Value {
+    ids.iter().map(|id| Value::from(id.to_string())).collect()
 }
 
 /// How a verb ended that answers from the whole history: what is lost of it may be what was asked for.

@@ -1,7 +1,8 @@
 //! `points`: what can be brought back.
 
+use format::entry::EntryId;
 use format::fact::Verified;
-use repo::{PointRecord, Repo, Standing};
+use repo::{Fold, Forgetting, PointRecord, Repo, Standing};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -18,6 +19,9 @@ pub(crate) struct Points {
     /// Only those of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+    /// Those that were forgotten, when, by whom and why; `forget --undo` brings them back while no sweep took what they need
+    #[arg(long)]
+    forgotten: bool,
 }
 
 /// What clocks of hosts may differ by before it is worth a word.
@@ -30,6 +34,9 @@ impl Points {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let repo = context.open()?;
         repo.must_read()?;
+        if self.forgotten {
+            return self.list_forgotten(context, &repo);
+        }
         verbs::check_known(&repo, self.source.as_deref())?;
         let (fold, now) = (repo.fold(), context.world.now_ns());
         let points = fold.live(self.source.as_deref());
@@ -49,11 +56,85 @@ impl Points {
             ));
         });
         context.out.result("points/1", body, |out| {
-            let rows: Vec<Vec<String>> = points.iter().map(|p| row(&repo, p, now)).collect();
-            show::table(out, &HEADINGS, &rows)
+            let rows = points.iter().map(|p| row(&repo, p, now));
+            let kept: Vec<String> = points.iter().map(|p| kept(p, now)).collect();
+            if kept.iter().all(String::is_empty) {
+                return show::table(out, &HEADINGS, &rows.collect::<Vec<_>>());
+            }
+            let rows: Vec<_> = rows.zip(kept).map(|(row, kept)| [row, vec![kept]].concat()).collect();
+            show::table(out, &[&HEADINGS[..], &["kept"]].concat(), &rows)
         })?;
         Ok(verbs::of_history(&repo))
     }
+
+    fn list_forgotten(&self, context: &Context, repo: &Repo) -> Result<Outcome, Error> {
+        let (fold, now) = (repo.fold(), context.world.now_ns());
+        let points = fold.forgotten(self.source.as_deref());
+        let documents = points.iter().map(|p| {
+            let mut document = document(repo, p, now);
+            document["forgotten"] =
+                forgettings(&fold, p).map(|(id, told)| forgetting(&fold, id, told)).collect();
+            document
+        });
+        context.out.result("points/1", json!({ "points": documents.collect::<Value>() }), |out| {
+            let rows: Vec<Vec<String>> = points.iter().map(|p| forgotten_row(&fold, p)).collect();
+            show::table(out, &["point", "as of", "source", ">logical", "forgotten", "by", "why"], &rows)
+        })?;
+        if !points.is_empty() && !context.out.quiet {
+            let flags = context.shown_flags();
+            context.out.hint(&format!(
+                "`seawall forget --undo{flags}` brings back what was forgotten last, `seawall forget --undo POINT{flags}` one \
+                 of them"
+            ));
+        }
+        Ok(verbs::of_history(repo))
+    }
+}
+
+/// The entries that a point is forgotten by, oldest first.
+fn forgettings<'f>(
+    fold: &'f Fold,
+    record: &PointRecord,
+) -> impl Iterator<Item = (EntryId, &'f Forgetting)> + use<'f> {
+    let told = record.forgotten_by.iter().filter_map(|id| Some((*id, fold.forgettings.get(id)?)));
+    let mut told: Vec<(EntryId, &Forgetting)> = told.collect();
+    told.sort_by_key(|(id, told)| (told.stated, *id));
+    told.into_iter()
+}
+
+fn forgetting(fold: &Fold, id: EntryId, told: &Forgetting) -> Value {
+    json!({
+        "at": time::rfc3339(told.stated.time),
+        "by": id.writer.to_string(),
+        "host": fold.writers.get(&id.writer).map(|writer| &writer.grant.name),
+        "reasons": told.reasons,
+    })
+}
+
+fn forgotten_row(fold: &Fold, record: &PointRecord) -> Vec<String> {
+    let point = &record.point;
+    let (id, last) = forgettings(fold, record).last().expect("a forgotten point was forgotten by some entry");
+    let by = fold.writers.get(&id.writer).map_or("root".to_owned(), |writer| writer.grant.name.clone());
+    let why: Vec<&str> = last.reasons.iter().map(String::as_str).collect();
+    vec![
+        show::short(point.id),
+        time::local(point.as_of),
+        show::bytes(point.source.as_bytes()),
+        show::size(point.sizes.bytes_logical),
+        time::local(last.stated.time),
+        show::bytes(by.as_bytes()),
+        show::bytes(why.join("; ").as_bytes()),
+    ]
+}
+
+/// What keeps a point whatever rules say.
+fn kept(record: &PointRecord, now: i64) -> String {
+    let pinned = record.pinned_until.filter(|until| *until > now).map(|until| match until {
+        i64::MAX => "pinned for ever".to_owned(),
+        until => format!("pinned until {}", time::local(until)),
+    });
+    let held = record.is_held().then(|| "held".to_owned());
+    held.into_iter().chain(pinned).collect::<Vec<_>>().join(", ")
 }
 
 fn row(repo: &Repo, record: &PointRecord, now: i64) -> Vec<String> {
@@ -95,7 +176,17 @@ fn document(repo: &Repo, record: &PointRecord, now: i64) -> Value {
         "verification_problems": told.map(|v| v.problems),
         "hashed_age_seconds": standing.hashed.map(|v| seconds_since(v, now)),
         "regions": restorable_in(repo, record),
+        "pinned": record.pinned_until.is_some_and(|until| until > now),
+        "pinned_until": record.pinned_until.filter(|until| *until != i64::MAX).map(time::rfc3339),
+        "holds": holds(repo, record),
     })
+}
+
+fn holds(repo: &Repo, record: &PointRecord) -> Value {
+    let fold = repo.fold();
+    let held = record.held_by.iter().filter_map(|id| Some((id, &fold.holds.get(id)?.hold)));
+    held.map(|(id, hold)| json!({ "hold": id.to_string(), "source": hold.source, "reason": hold.reason }))
+        .collect()
 }
 
 fn restorable_in(repo: &Repo, record: &PointRecord) -> Vec<String> {

@@ -174,6 +174,7 @@ fn tell(context: &Context, request: &Request, report: &Report) -> Result<Outcome
     body["seconds"] = seconds.into();
     body["problems"] = show::problems(&report.problems);
     body["shortfalls"] = show::problems(&report.shortfalls);
+    body["unprotected"] = report.unprotected.clone().into();
     context.out.summary("restore/1", body, |out| {
         let point = &request.point.point;
         let source = show::bytes(point.source.as_bytes());
@@ -234,6 +235,9 @@ fn warn(context: &Context, request: &Request, report: &Report) {
             "another point may have what is lost: `seawall find NAME{flags}`. While its source has it, `seawall verify --level \
              L1{flags}` and then `seawall backup{flags}` heal this point too"
         ));
+    }
+    if let Some(why) = &report.unprotected {
+        context.out.note(format!("no sweep could see that this point was being read: {why}"));
     }
     if !report.shortfalls.is_empty()
         && request.ownership != Ownership::Mine

@@ -170,6 +170,17 @@ impl Directory {
 }
 
 impl OriginRecord {
+    fn of(origin: &Origin) -> OriginRecord {
+        OriginRecord {
+            pack: origin.pack,
+            suite: SUITE,
+            kind: origin.kind.number(),
+            generation: origin.generation,
+            enc: Fixed(*origin.data_enc.0),
+            commitment: Fixed(origin.commitment),
+        }
+    }
+
     fn open(self) -> Result<Origin, Malformed> {
         if self.suite != SUITE {
             return Err(Malformed::new(WHAT, "an origin has an unknown suite"));
@@ -221,12 +232,16 @@ impl FrameRecord {
     }
 }
 
-/// The directory of a pack that is being filled.
 /// About what a directory holds of each chunk: id and length.
 const CHUNK_BYTES: usize = 37;
 
+/// And of each origin: a pack, and its data key encapsulated.
+const ORIGIN_BYTES: usize = ENC_BYTES + 80;
+
+/// The directory of a pack that is being filled.
 #[derive(Default)]
 pub(super) struct Builder {
+    origins: Vec<Origin>,
     frames: Vec<(FrameRecord, FrameSet)>,
     bytes_estimate: usize,
     raw_bytes: u64,
@@ -253,7 +268,7 @@ impl Builder {
             });
             chunks.collect::<Vec<_>>()
         };
-        self.frames.iter().flat_map(of_frame).collect()
+        self.frames.iter().filter(|(record, _)| record.origin == 0).flat_map(of_frame).collect()
     }
 
     pub(super) fn raw_bytes(&self) -> u64 {
@@ -294,6 +309,22 @@ impl Builder {
         self.frames.push((record, refs));
     }
 
+    /// A frame that was sealed into another pack.
+    pub(super) fn push_moved(&mut self, place: usize, frame: &Frame, origin: &Origin) {
+        let known = self.origins.iter().position(|known| known.pack == origin.pack);
+        let index = known.unwrap_or_else(|| {
+            self.origins.push(origin.clone());
+            self.bytes_estimate = self.bytes_estimate.saturating_add(ORIGIN_BYTES);
+            self.origins.len().saturating_sub(1)
+        });
+        let (codec, refs) = (frame.codec, frame.refs.clone());
+        self.push(place, frame.stored_length as usize, codec, frame.raw_length, &frame.chunks, refs);
+        if let Some((record, _)) = self.frames.last_mut() {
+            record.origin = super::small(index.saturating_add(1));
+            record.ordinal = frame.ordinal;
+        }
+    }
+
     /// The plain directory, filled up with zeros to a multiple of `grain`.
     pub(super) fn encode(&mut self, grain: usize) -> Vec<u8> {
         let packs: BTreeSet<PackId> =
@@ -307,8 +338,8 @@ impl Builder {
                 ..record
             })
             .collect();
-        let mut bytes =
-            cbor::encode(&Record { version: 0, origins: Vec::new(), packs: packs.clone(), frames });
+        let origins = self.origins.iter().map(OriginRecord::of).collect();
+        let mut bytes = cbor::encode(&Record { version: 0, origins, packs: packs.clone(), frames });
         bytes.resize(bytes.len().next_multiple_of(grain), 0);
         bytes
     }

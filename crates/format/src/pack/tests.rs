@@ -73,7 +73,11 @@ fn directory(bundle: &Bundle, id: PackId, bytes: &[u8]) -> Result<Directory, Err
 }
 
 fn read(bundle: &Bundle, bytes: &[u8], reference: &Reference) -> Result<Vec<u8>, Error> {
-    let directory = directory(bundle, reference.pack, bytes)?;
+    read_from(bundle, reference.pack, bytes, reference)
+}
+
+fn read_from(bundle: &Bundle, pack: PackId, bytes: &[u8], reference: &Reference) -> Result<Vec<u8>, Error> {
+    let directory = directory(bundle, pack, bytes)?;
     let frame = directory.find(reference.frame()).ok_or(Error::Foreign("a reference"))?;
     let origin = directory.origin(frame).unwrap();
     let opener = FrameOpener::new(origin, bundle.repo, bundle.domain, bundle)?;
@@ -197,4 +201,46 @@ fn a_full_pack_is_hardly_padded() {
         let sealed: u64 = directory.frames.iter().map(|frame| u64::from(frame.stored_length)).sum();
         assert!(sealed > (4 << 20) - (160 << 10), "{sealed}, {shrinks}");
     }
+}
+
+#[test]
+fn moved_frames_open_in_their_new_pack_and_in_the_next() {
+    let bundle = bundle();
+    let chunks: Vec<Vec<u8>> = (0..40u8).map(|n| vec![n; 1_000 + usize::from(n)]).collect();
+    let (first, references) = pack(&bundle, &chunks);
+    let wanted: Vec<Reference> = references.iter().copied().filter(|r| r.ordinal % 2 == 0).collect();
+    let second = carried(&bundle, (first.id, first.object.as_bytes()), &wanted, 5);
+    let third = carried(&bundle, (second.id, second.object.as_bytes()), &wanted[..3], 6);
+    assert!(second.chunks.is_empty() && third.chunks.is_empty(), "what is moved is not new");
+    for (pack, wanted) in [(&second, &wanted[..]), (&third, &wanted[..3])] {
+        let bytes = pack.object.as_bytes();
+        let there = directory(&bundle, pack.id, bytes).unwrap();
+        assert_eq!((there.origins.len(), there.origins[1].pack), (2, first.id));
+        assert!(there.frames.iter().all(|frame| frame.origin == 1 && frame.refs.iter().count() == 1));
+        for reference in wanted {
+            let at = references.iter().position(|other| other == reference).unwrap();
+            assert_eq!(read_from(&bundle, pack.id, bytes, reference).unwrap(), chunks[at]);
+        }
+    }
+    let lost = references.iter().find(|r| r.ordinal == 1).unwrap();
+    assert!(read_from(&bundle, second.id, second.object.as_bytes(), lost).is_err());
+}
+
+/// A pack of the frames that these chunks lie in, made by somebody who could not read them.
+fn carried(bundle: &Bundle, (from, bytes): (PackId, &[u8]), wanted: &[Reference], seed: u8) -> FinishedPack {
+    let mut keyless = bundle.clone();
+    keyless.generations.iter_mut().for_each(|generation| generation.data = None);
+    let there = directory(&keyless, from, bytes).unwrap();
+    let place = (bundle.repo, bundle.domain, bundle.newest());
+    let id = PackId::new(SessionId([seed; 16]), [seed; 16]);
+    let mut builder = PackBuilder::new(place, ContentKind::Data, id, LIMITS, &mut Seeded::new(seed));
+    let frames: std::collections::BTreeSet<FrameId> = wanted.iter().map(Reference::frame).collect();
+    for id in frames {
+        let frame = there.find(id).unwrap();
+        let sealed = &bytes[frame.range().start as usize..frame.range().end as usize];
+        assert!(builder.has_room_for_moved(frame));
+        assert!(builder.carry(frame, there.origin(frame).unwrap(), &sealed[1..]).is_err());
+        builder.carry(frame, there.origin(frame).unwrap(), sealed).unwrap();
+    }
+    builder.finish(&mut bench(3)).unwrap()
 }

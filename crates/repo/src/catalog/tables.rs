@@ -347,7 +347,8 @@ fn verifications(fold: &Fold) -> Rows<'_> {
 }
 
 fn holds(fold: &Fold) -> Rows<'_> {
-    Box::new(fold.holds.iter().map(|(id, hold)| {
+    Box::new(fold.holds.iter().map(|(id, record)| {
+        let hold = &record.hold;
         vec![
             Cell::text(id),
             Cell::optional(hold.point, Cell::text),

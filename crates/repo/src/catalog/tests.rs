@@ -39,7 +39,7 @@ fn full_log() -> Vec<LogEntry> {
         })
         .saying([
             pin(1, None),
-            hold(1, 2),
+            hold(1, 1),
             forget(2, Some(&["here"])),
             verified(1, 2, 7, 0),
             moved(1, 1, 2),
@@ -220,7 +220,7 @@ fn an_update_writes_only_what_differs() {
     let before = changes();
     catalog.update(&[], &folded(&log)).unwrap();
     assert_eq!(changes(), before);
-    let more = Chain::of(2, 0).saying([pin(2, Some(3))]).entries;
+    let more = Chain::of(2, 0).saying([pin(2, Some(1))]).entries;
     let all = [log, more.clone()].concat();
     catalog.update(&more, &folded(&all)).unwrap();
     assert_eq!(changes(), before + 3, "the entry, the point and the session");

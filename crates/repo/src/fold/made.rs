@@ -167,6 +167,11 @@ pub(crate) fn hold(id: u8, of: u8) -> Fact {
     Fact::Hold(Hold { hold: HoldId([id; 16]), point, source: None, reason: "court".into() })
 }
 
+pub(crate) fn hold_of(id: u8, source: &str) -> Fact {
+    let source = Some(source.to_owned());
+    Fact::Hold(Hold { hold: HoldId([id; 16]), point: None, source, reason: "court".into() })
+}
+
 pub(crate) fn release(id: u8) -> Fact {
     Fact::Release(Release { hold: HoldId([id; 16]) })
 }
@@ -322,7 +327,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         2 => (0..6_u8, vec(place(), 0..3)).prop_map(|(id, of)| undo(id, &of)),
         1 => (0..6_u8, proptest::option::of(0..9_i64)).prop_map(|(id, until)| pin(id, until)),
         1 => (0..3_u8, 0..6_u8).prop_map(|(id, of)| hold(id, of)),
-        1 => (0..3_u8).prop_map(release),
+        1 => (3..5_u8, prop_oneof![Just("a"), Just("b")]).prop_map(|(id, source)| hold_of(id, source)),
+        1 => (0..5_u8).prop_map(release),
         2 => (0..6_u8, 0..4_u8, 0..9_i64, 0..2_u64).prop_map(|(id, l, t, p)| verified(id, l, t, p)),
         1 => (0..3_u8).prop_map(region),
         1 => (0..3_u8, 0..6_u8, 0..6_u8).prop_map(|(life, from, to)| moved(life, from, to)),

@@ -38,6 +38,34 @@ proptest! {
     }
 
     #[test]
+    fn holds_and_pins_keep_what_they_are_of(log in log()) {
+        let fold = Fold::of(&log, writer(ROOT));
+        for (id, record) in &fold.points {
+            let of_point = fold.holds.values().any(|held| held.hold.point == Some(*id));
+            if of_point || record.pinned_until == Some(i64::MAX) {
+                prop_assert!(record.is_live() && record.is_live_in("here"));
+            }
+            let of_source = fold.holds.values().filter(|held| held.hold.source.as_ref() == Some(&record.point.source));
+            prop_assert_eq!(record.is_held(), of_point || of_source.clone().count() > 0);
+            for held in of_source {
+                let counts = record.forgotten_by.iter().chain(record.forgotten_in.values().flatten());
+                prop_assert!(counts.clone().all(|entry| fold.forgettings[entry].stated < held.stated));
+            }
+        }
+    }
+
+    #[test]
+    fn another_hold_or_pin_ends_no_life(log in log()) {
+        let before = Fold::of(&log, writer(ROOT));
+        let more = Chain::of(ROOT, 9).saying([hold_of(9, "a"), hold(8, 1), pin(2, None), pin(3, Some(4))]);
+        let after = Fold::of(log.iter().chain(&more.entries), writer(ROOT));
+        let live = |fold: &Fold| -> BTreeSet<_> {
+            fold.points.iter().filter(|(_, p)| p.is_live_in("here")).map(|(id, _)| *id).collect()
+        };
+        prop_assert!(live(&before).is_subset(&live(&after)));
+    }
+
+    #[test]
     fn who_was_never_let_in_changes_nothing_but_what_is_known_of_the_log(log in log()) {
         let facts = [point(1, "a"), forget(2, None), release(1), Fact::End, unknown(&["sweep"])];
         let stranger = Chain::of(99, 0).saying_with(facts, |clear| {
@@ -216,11 +244,91 @@ fn a_point_of_a_clock_that_was_ahead_is_not_the_newest() {
 
 #[test]
 fn what_is_said_of_a_point_counts_before_the_point_is_known() {
-    let first = Chain::of_root(&[]).saying([forget(1, None), pin(1, Some(5)), verified(1, 2, 9, 0)]);
+    let first = Chain::of_root(&[]).saying([forget(1, None), pin(1, Some(2)), verified(1, 2, 9, 0)]);
     let then = Chain::of(ROOT, 1).saying([point(1, "a")]);
     let fold = fold(&[&first, &then]);
     let record = &fold.points[&point_id(1)];
-    assert_eq!((record.forgotten_by.len(), record.pinned_until, record.verified.len()), (1, Some(5), 1));
+    assert_eq!((record.forgotten_by.len(), record.pinned_until, record.verified.len()), (1, Some(2), 1));
+}
+
+/// A root that states these, one entry each, at the times 2, 3, ...
+fn told(facts: impl IntoIterator<Item = Fact>) -> Chain {
+    facts.into_iter().fold(Chain::of_root(&[]), |root, fact| root.saying([fact]))
+}
+
+/// Whether point 1 of source a is wanted once these were stated, one entry each, at the times 3, 4, ...
+fn lives(facts: impl IntoIterator<Item = Fact>) -> bool {
+    fold(&[&told(std::iter::once(point(1, "a")).chain(facts))]).points[&point_id(1)].is_live()
+}
+
+#[test]
+fn hold_beats_pin_beats_forget() {
+    assert!(!lives([forget(1, None)]));
+    assert!(lives([hold(1, 1), forget(1, None)]) && lives([forget(1, None), hold(1, 1)]));
+    assert!(!lives([hold(1, 1), forget(1, None), release(1)]), "released, it is as if it had never been");
+    assert!(lives([hold(1, 1), hold(2, 1), forget(1, None), release(1)]), "another hold still holds");
+    assert!(lives([pin(1, Some(5)), forget(1, None)]), "stated at 4, before the pin ends");
+    assert!(!lives([pin(1, Some(4)), forget(1, None)]), "the pin has ended");
+    assert!(lives([forget(1, None), pin(1, Some(4))]) && !lives([forget(1, None), pin(1, Some(3))]));
+    assert!(lives([forget(1, None), pin(1, None)]) && lives([pin(1, Some(2)), hold(1, 1), forget(1, None)]));
+    assert!(!lives([hold(1, 2), pin(2, None), forget(1, None)]), "of another point");
+}
+
+#[test]
+fn a_hold_on_a_source_overrules_what_is_forgotten_from_then_on() {
+    assert!(lives([hold_of(3, "a"), forget(1, None)]) && !lives([hold_of(3, "b"), forget(1, None)]));
+    assert!(!lives([forget(1, None), hold_of(3, "a")]), "it may be swept by then");
+    assert!(
+        lives([forget(1, None), hold_of(3, "a"), hold(1, 1)]),
+        "unless the point itself was kept with it"
+    );
+    let together = told([point(1, "a")]).saying([forget(1, None), hold_of(3, "a")]);
+    assert!(fold(&[&together]).points[&point_id(1)].is_live(), "in doubt it is kept");
+    let later = told([hold_of(3, "a"), point(1, "a"), forget(1, None)]);
+    let record = &fold(&[&later]).points[&point_id(1)];
+    assert!(record.is_live() && record.is_held(), "points that came later too");
+    assert_eq!(record.overruled, BTreeSet::from([later.id(3)]));
+    assert_eq!(record.forgettings(), record.overruled);
+}
+
+#[test]
+fn what_a_pin_or_hold_overrules_in_one_region_it_overrules_there() {
+    let root = told([point(1, "a"), hold(1, 1), forget(1, Some(&["here"]))]);
+    assert!(fold(&[&root]).points[&point_id(1)].is_live_in("here"));
+    assert!(!fold(&[&root.saying([release(1)])]).points[&point_id(1)].is_live_in("here"));
+}
+
+#[test]
+fn holds_of_a_source_and_its_points_that_one_entry_stated_are_released_together() {
+    let root = told([point(1, "a"), hold(5, 1)]).saying([hold_of(3, "a"), hold(1, 1), hold(2, 2)]);
+    let fold = fold(&[&root]);
+    let ids = |numbers: &[u8]| numbers.iter().map(|n| HoldId([*n; 16])).collect::<BTreeSet<_>>();
+    assert_eq!(fold.hold_group(HoldId([3; 16])), ids(&[1, 2, 3]));
+    assert_eq!((fold.hold_group(HoldId([1; 16])), fold.hold_group(HoldId([9; 16]))), (ids(&[1]), ids(&[])));
+    assert_eq!(fold.points[&point_id(1)].held_by, ids(&[1, 3, 5]));
+}
+
+#[test]
+fn what_was_forgotten_is_listed_with_when_and_why() {
+    let root = told([point(1, "a"), point(2, "b"), forget(1, None), forget(2, None)]);
+    let state = fold(&[&root.clone().saying([undo(2, &[root.id(4)])])]);
+    assert_eq!(state.forgotten(None).iter().map(|p| p.point.id).collect::<Vec<_>>(), [point_id(1)]);
+    assert!(state.forgotten(Some("b")).is_empty());
+    let told = &state.forgettings[&root.id(3)];
+    assert_eq!((told.stated.time, &told.reasons), (4, &BTreeSet::from(["old".to_owned()])));
+}
+
+#[test]
+fn clocks_that_were_ahead_are_found_without_comparing_each_with_each() {
+    const FAR: i64 = 1_000_000;
+    let far = point_at(1, "a", FAR, FAR + 1);
+    let root =
+        told([far, point_at(2, "a", 10, 20), point_at(3, "b", FAR, FAR + 1), point_at(4, "a", FAR, FAR + 1)]);
+    assert_eq!(
+        fold(&[&root]).ahead(),
+        BTreeSet::from([point_id(1)]),
+        "the last one runs long after all others"
+    );
 }
 
 #[test]
@@ -253,7 +361,7 @@ fn nobody_says_anew_what_a_hold_a_point_or_a_pack_is() {
     let expected = ["point", "hold", "pack"].map(contradicts);
     assert_eq!(fold.findings, BTreeSet::from(expected));
     assert_eq!(fold.points[&point_id(1)].point.source, "a");
-    assert_eq!(fold.holds[&HoldId([1; 16])].point, Some(point_id(1)));
+    assert_eq!(fold.holds[&HoldId([1; 16])].hold.point, Some(point_id(1)));
     assert_eq!(fold.packs[&pack_id(1)].size, 5);
 }
 

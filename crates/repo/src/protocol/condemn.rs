@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::fold::{Fold, Folded, Folding, Scope};
-use super::object::{Effect, Ids, List, Object, Reply};
+use super::fold::{Fold, Folded, Folding};
+use super::object::{Effect, Ids, List, Mark, Needed, Object, Reply};
 use super::rules::{Rule, Rules};
 use super::view::Sweeps;
 
@@ -27,6 +27,7 @@ enum Phase<I: Ids> {
     Packs,
     Folding(Fold<I>),
     Sweeps(Arc<Folded<I>>),
+    Marking(Mark<I>),
     Writing,
 }
 
@@ -36,16 +37,23 @@ pub struct Condemn<I: Ids> {
     rules: Rules,
     part: I::Part,
     repack: BTreeSet<I::Pack>,
-    listed: BTreeSet<I::Pack>,
+    most: usize,
+    listed: Arc<BTreeSet<I::Pack>>,
     chosen: BTreeSet<I::Pack>,
     phase: Phase<I>,
 }
 
 impl<I: Ids> Condemn<I> {
     /// Condemns under this name; `repack` are packs to be condemned although some of their frames are needed.
-    pub fn begin(rules: Rules, part: I::Part, repack: BTreeSet<I::Pack>) -> (Self, Effect<I, Condemned<I>>) {
-        let listed = BTreeSet::new();
-        let condemn = Self { rules, part, repack, listed, chosen: BTreeSet::new(), phase: Phase::Packs };
+    pub fn begin(
+        rules: Rules,
+        part: I::Part,
+        repack: BTreeSet<I::Pack>,
+        most: usize,
+    ) -> (Self, Effect<I, Condemned<I>>) {
+        let listed = Arc::default();
+        let condemn =
+            Self { rules, part, repack, most, listed, chosen: BTreeSet::new(), phase: Phase::Packs };
         (condemn, Effect::List(List::Packs))
     }
 
@@ -53,15 +61,16 @@ impl<I: Ids> Condemn<I> {
     pub fn step(&mut self, reply: Reply<I>) -> Effect<I, Condemned<I>> {
         match (self.phase.clone(), reply) {
             (Phase::Packs, Reply::Packs(packs)) => {
-                self.listed = (*packs).clone();
-                let (fold, next) = Fold::begin(self.rules, Scope { condemned: None, objects: false }, None);
+                self.listed = packs;
+                let (fold, next) = Fold::begin(self.rules, false, None);
                 self.fold(fold, next)
             }
             (Phase::Folding(mut fold), reply) => {
                 let next = fold.step(reply);
                 self.fold(fold, next)
             }
-            (Phase::Sweeps(folded), Reply::Sweeps(sweeps)) => self.choose(&folded, &sweeps),
+            (Phase::Sweeps(folded), Reply::Sweeps(sweeps)) => self.mark(&folded, sweeps),
+            (Phase::Marking(mark), Reply::Marked(needed)) => self.choose(&mark, &needed),
             (Phase::Writing, Reply::Done) => Effect::Done(Condemned::Packs(self.chosen.clone())),
             _ => Effect::Done(Condemned::Failed),
         }
@@ -78,32 +87,31 @@ impl<I: Ids> Condemn<I> {
         })
     }
 
-    fn choose(&mut self, folded: &Folded<I>, sweeps: &Sweeps<I>) -> Effect<I, Condemned<I>> {
-        self.listed.retain(|pack| !sweeps.is_condemned(pack));
-        let kept: BTreeSet<I::Pack> =
-            folded.needed.iter().filter_map(|frame| self.keeper(folded, frame)).collect();
-        let unneeded = self.listed.iter().filter(|pack| !kept.contains(*pack) && self.is_ripe(folded, pack));
+    fn mark(&mut self, folded: &Folded<I>, sweeps: Arc<Sweeps<I>>) -> Effect<I, Condemned<I>> {
+        let left = self.listed.iter().filter(|pack| !sweeps.is_condemned(pack)).cloned().collect();
+        self.listed = Arc::new(left);
+        let (points, logs) = (folded.points.clone(), folded.logs.clone());
+        let mark = Mark { points, logs, sweeps, listed: Some(self.listed.clone()) };
+        self.phase = Phase::Marking(mark.clone());
+        Effect::Mark(mark)
+    }
+
+    fn choose(&mut self, mark: &Mark<I>, needed: &Needed<I>) -> Effect<I, Condemned<I>> {
+        let over = mark.logs.uploaders_over();
+        let elsewhere = needed.others.iter().filter_map(|frame| mark.keeper(frame));
+        let kept: BTreeSet<I::Pack> = needed.staying.iter().cloned().chain(elsewhere).collect();
+        let is_ripe = |pack: &I::Pack| {
+            mark.logs.is_brought(pack)
+                || over.contains(&I::uploader(pack))
+                || !self.rules.keep(Rule::OrphansOfEndedSessions)
+        };
+        let unneeded = self.listed.iter().filter(|pack| !kept.contains(*pack) && is_ripe(pack));
         let repacked = self.repack.intersection(&self.listed);
-        self.chosen = unneeded.chain(repacked).cloned().collect();
+        self.chosen = unneeded.chain(repacked).take(self.most).cloned().collect();
         if self.chosen.is_empty() {
             return Effect::Done(Condemned::Packs(BTreeSet::new()));
         }
         self.phase = Phase::Writing;
         Effect::Put(Object::Part { part: self.part.clone(), packs: self.chosen.clone() })
-    }
-
-    /// The one place of the frame that stays.
-    fn keeper(&self, folded: &Folded<I>, frame: &I::Frame) -> Option<I::Pack> {
-        let places = folded.logs.places(frame);
-        let logs = &folded.logs;
-        places
-            .into_iter()
-            .find(|p| self.listed.contains(p) && !logs.is_hearsay(frame, p) && !logs.is_absent(p))
-    }
-
-    fn is_ripe(&self, folded: &Folded<I>, pack: &I::Pack) -> bool {
-        folded.logs.is_brought(pack)
-            || folded.logs.is_over(&I::uploader(pack))
-            || !self.rules.keep(Rule::OrphansOfEndedSessions)
     }
 }

@@ -10,8 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::fold::{Fold, Folded, Folding, Scope};
-use super::object::{Effect, Entry, EntryId, Fact, Ids, List, Name, Object, Reply, SessionObject};
+use super::fold::{Fold, Folded, Folding};
+use super::object::{
+    Effect, Entry, EntryId, Fact, Ids, List, Mark, Name, Needed, Object, Reply, SessionObject,
+};
 use super::rules::{Rule, Rules};
 use super::view::{Logs, Sessions, Standing, Sweeps};
 
@@ -45,6 +47,7 @@ enum Phase<I: Ids> {
     WaitingLogs,
     WaitingSessions(Arc<Logs<I>>),
     Folding(Fold<I>),
+    Marking(Arc<Folded<I>>),
     Checking { pack: I::Pack, frames: BTreeSet<I::Frame> },
     Copying,
     ReadingBack { pack: I::Pack, frames: BTreeSet<I::Frame> },
@@ -131,8 +134,11 @@ impl<I: Ids> Finish<I> {
                 let next = fold.step(reply);
                 self.fold(fold, next)
             }
+            (Phase::Marking(folded), Reply::Marked(needed)) => self.decide(&folded, &needed),
             (Phase::Checking { frames, .. }, Reply::Held(held)) => self.checked(&frames, held),
-            (Phase::Copying, Reply::Copied { pack, frames }) => self.copied(pack, frames),
+            (Phase::Copying, Reply::Copied { pack, frames, vanished }) => {
+                self.copied(pack, frames, &vanished)
+            }
             (Phase::ReadingBack { pack, frames }, Reply::Held(held)) => self.read_back(pack, frames, held),
             (Phase::Announcing, Reply::Done) => self.announced(),
             (Phase::Deleting, Reply::Done) => self.delete_next(),
@@ -183,7 +189,7 @@ impl<I: Ids> Finish<I> {
             return self.enter(Phase::WaitingLogs, List::logs());
         }
         match self.early.take() {
-            Some(folded) => self.decide(&folded),
+            Some(folded) => self.mark(folded),
             None => self.begin_fold(),
         }
     }
@@ -202,8 +208,7 @@ impl<I: Ids> Finish<I> {
 
     fn begin_fold(&mut self) -> Effect<I, Finished<I>> {
         let objects = self.tidy == Tidy::PacksAndSessions;
-        let scope = Scope { condemned: Some(self.sweeps.clone()), objects };
-        let (fold, next) = Fold::begin(self.rules, scope, self.seen.clone());
+        let (fold, next) = Fold::begin(self.rules, objects, self.seen.clone());
         self.fold(fold, next)
     }
 
@@ -215,11 +220,31 @@ impl<I: Ids> Finish<I> {
                 self.early = Some(Arc::new(folded));
                 self.wait()
             }
-            Some(folded) => self.decide(&folded),
+            Some(folded) => self.mark(Arc::new(folded)),
         })
     }
 
-    fn decide(&mut self, folded: &Folded<I>) -> Effect<I, Finished<I>> {
+    fn mark(&mut self, folded: Arc<Folded<I>>) -> Effect<I, Finished<I>> {
+        let mark = Mark {
+            points: folded.points.clone(),
+            logs: folded.logs.clone(),
+            sweeps: self.sweeps.clone(),
+            listed: None,
+        };
+        self.phase = Phase::Marking(folded);
+        Effect::Mark(mark)
+    }
+
+    fn wants_place(&self, logs: &Logs<I>, frame: &I::Frame) -> bool {
+        let counts = |pack: &I::Pack| {
+            let condemned = self.sweeps.is_condemned(pack) && self.rules.keep(Rule::CondemnedIsNoPlace);
+            let trusted = !logs.is_hearsay(frame, pack) || !self.rules.keep(Rule::MovedIsTrustedOrChecked);
+            !condemned && trusted && !logs.is_absent(pack)
+        };
+        !logs.places(frame).iter().any(counts)
+    }
+
+    fn decide(&mut self, folded: &Folded<I>, needed: &Needed<I>) -> Effect<I, Finished<I>> {
         let packs = self.sweeps.packs().into_iter().map(Name::Pack);
         let sessions = folded.objects_over.iter().cloned().map(Name::Session);
         let delete = packs.chain(sessions).collect();
@@ -230,8 +255,14 @@ impl<I: Ids> Finish<I> {
             moved: BTreeMap::new(),
             fold_again: false,
         };
-        for frame in &folded.needed {
-            self.provide(folded, frame, &mut plan);
+        for frame in needed
+            .others
+            .iter()
+            .filter(|frame| self.wants_place(&folded.logs, frame))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.provide(folded, &frame, &mut plan);
         }
         self.plan = Some(plan);
         self.check_next()
@@ -303,18 +334,24 @@ impl<I: Ids> Finish<I> {
         }
     }
 
-    fn copied(&mut self, pack: Option<I::Pack>, frames: BTreeSet<I::Frame>) -> Effect<I, Finished<I>> {
-        let wanted = self.plan().copy.clone();
-        let vanished: Vec<_> = wanted.into_iter().filter(|(frame, _)| !frames.contains(frame)).collect();
-        self.plan().fold_again = !vanished.is_empty() && self.rules.keep(Rule::FoldAgainWhenVanished);
-        self.tried.extend(vanished);
+    fn copied(
+        &mut self,
+        pack: Option<I::Pack>,
+        frames: BTreeSet<I::Frame>,
+        vanished: &BTreeSet<I::Frame>,
+    ) -> Effect<I, Finished<I>> {
+        let again = self.rules.keep(Rule::FoldAgainWhenVanished);
+        let plan = self.plan();
+        plan.fold_again |= !vanished.is_empty() && again;
+        let gone: Vec<_> = vanished.iter().filter_map(|frame| plan.copy.remove_entry(frame)).collect();
+        self.tried.extend(gone);
         match pack {
             Some(pack) if self.rules.keep(Rule::ReadBackBeforeAnnounce) => {
                 self.phase = Phase::ReadingBack { pack: pack.clone(), frames: frames.clone() };
                 Effect::ReadBack { pack, frames }
             }
             Some(pack) => self.read_back(pack, frames, true),
-            None => self.announce(),
+            None => self.copied_all(),
         }
     }
 
@@ -322,8 +359,18 @@ impl<I: Ids> Finish<I> {
         if !held {
             return self.copy();
         }
-        self.plan().moved = frames.into_iter().map(|frame| (frame, pack.clone())).collect();
-        if self.rules.keep(Rule::AnnounceBeforeDelete) { self.announce() } else { self.delete() }
+        let plan = self.plan();
+        plan.copy.retain(|frame, _| !frames.contains(frame));
+        plan.moved.extend(frames.into_iter().map(|frame| (frame, pack.clone())));
+        if !plan.copy.is_empty() {
+            return self.copy();
+        }
+        self.copied_all()
+    }
+
+    fn copied_all(&mut self) -> Effect<I, Finished<I>> {
+        let nothing = self.plan().moved.is_empty();
+        if self.rules.keep(Rule::AnnounceBeforeDelete) || nothing { self.announce() } else { self.delete() }
     }
 
     /// One entry announces the copies and ends the session.
@@ -347,6 +394,11 @@ impl<I: Ids> Finish<I> {
             return self.begin_fold();
         }
         self.delete()
+    }
+
+    /// Names that may be deleted beside the one asked for, in any order, with one answer for all.
+    pub fn take_deletions(&mut self) -> BTreeSet<Name<I>> {
+        self.plan.as_mut().map(|plan| std::mem::take(&mut plan.delete)).unwrap_or_default()
     }
 
     fn delete(&mut self) -> Effect<I, Finished<I>> {

@@ -1,7 +1,7 @@
 //! What a sweep knows of a region: logs, then session objects, then logs once more.
 //!
-//! A point is needed if either list of logs keeps it, and a session runs unless the first list ends it. Logs
-//! first: a session that saw a root live wrote its object before the forgetting that this fold may see. Logs
+//! A point is needed if either list of logs keeps it or a running session relies on it; which frames it needs is asked for
+//! afterwards ([`super::Mark`]). A session runs unless the first list ends it. Logs first: a session that saw a root live wrote its object before the forgetting that this fold may see. Logs
 //! again: between the first list and the session objects a session may have committed and ended, and another
 //! sweep may have deleted its object; then only the second list tells of it.
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::object::{Effect, Ids, List, Reply};
 use super::rules::{Rule, Rules};
-use super::view::{Logs, Sessions, Sweeps};
+use super::view::{Logs, Sessions};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Stage<I: Ids> {
@@ -20,23 +20,14 @@ enum Stage<I: Ids> {
     LogsAtLast { sessions: Arc<Sessions<I>> },
 }
 
-/// What a fold is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Scope<I: Ids> {
-    /// Only frames are wanted that have no place outside these parts: a place that they do not condemn stays,
-    /// as far as they are concerned. Without parts, every needed frame.
-    pub(crate) condemned: Option<Arc<Sweeps<I>>>,
-    /// Objects of sessions that are over are wanted.
-    pub(crate) objects: bool,
-}
-
 /// A fold under way. It keeps only what the end needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Fold<I: Ids> {
     rules: Rules,
-    scope: Scope<I>,
+    /// Objects of sessions that are over are wanted.
+    objects: bool,
     stage: Stage<I>,
-    needed: BTreeSet<I::Frame>,
+    points: BTreeSet<I::Point>,
     over: BTreeSet<I::Session>,
     roots: BTreeSet<I::Point>,
     objects_over: BTreeSet<I::Session>,
@@ -46,9 +37,8 @@ pub(crate) struct Fold<I: Ids> {
 /// What a fold says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Folded<I: Ids> {
-    /// Frames under live points and under roots of running sessions; where parts are given, only those
-    /// without a place that counts.
-    pub(crate) needed: BTreeSet<I::Frame>,
+    /// Live points, and roots of running sessions.
+    pub(crate) points: Arc<BTreeSet<I::Point>>,
     /// Sessions with objects that nobody will ask for again.
     pub(crate) objects_over: BTreeSet<I::Session>,
     /// The last list of logs.
@@ -76,15 +66,16 @@ impl<I: Ids> Folding<I> {
 }
 
 impl<I: Ids> Fold<I> {
-    /// A fold that starts with nothing. `seen` is for the model: what an offset listing would build upon.
-    pub(crate) fn begin(rules: Rules, scope: Scope<I>, seen: Option<Arc<Logs<I>>>) -> (Self, Folding<I>) {
+    /// A fold that starts with nothing; with `objects`, it also tells which sessions have objects that nobody will ask for
+    /// again. `seen` is for the model: what an offset listing would build upon.
+    pub(crate) fn begin(rules: Rules, objects: bool, seen: Option<Arc<Logs<I>>>) -> (Self, Folding<I>) {
         let stage =
             if rules.keep(Rule::LogsBeforeSessions) { Stage::Logs } else { Stage::Sessions { first: None } };
         let fold = Self {
             rules,
-            scope,
+            objects,
             stage,
-            needed: BTreeSet::new(),
+            points: BTreeSet::new(),
             over: BTreeSet::new(),
             roots: BTreeSet::new(),
             objects_over: BTreeSet::new(),
@@ -160,34 +151,16 @@ impl<I: Ids> Fold<I> {
     fn finish(&mut self, logs: Arc<Logs<I>>) -> Folding<I> {
         self.count(&logs);
         let roots = std::mem::take(&mut self.roots);
-        for committed in roots.iter().filter_map(|root| logs.point(root)) {
-            self.need(&logs, &committed.frames);
-        }
-        let mut needed = std::mem::take(&mut self.needed);
-        needed.retain(|frame| self.wants_place(&logs, frame));
-        Folding::Folded(Folded { needed, objects_over: self.objects_over.clone(), logs })
-    }
-
-    fn need(&mut self, logs: &Logs<I>, frames: &BTreeSet<I::Frame>) {
-        let wanting: Vec<_> = frames.iter().filter(|frame| self.wants_place(logs, frame)).cloned().collect();
-        self.needed.extend(wanting);
-    }
-
-    fn wants_place(&self, logs: &Logs<I>, frame: &I::Frame) -> bool {
-        let Some(sweeps) = &self.scope.condemned else { return true };
-        let counts = |pack: &I::Pack| {
-            let condemned = sweeps.is_condemned(pack) && self.rules.keep(Rule::CondemnedIsNoPlace);
-            let trusted = !logs.is_hearsay(frame, pack) || !self.rules.keep(Rule::MovedIsTrustedOrChecked);
-            !condemned && trusted && !logs.is_absent(pack)
-        };
-        !logs.places(frame).iter().any(counts)
+        self.points.extend(roots.into_iter().filter(|root| logs.point(root).is_some()));
+        let points = Arc::new(std::mem::take(&mut self.points));
+        Folding::Folded(Folded { points, objects_over: self.objects_over.clone(), logs })
     }
 
     fn count(&mut self, logs: &Logs<I>) {
         let voids = !self.rules.keep(Rule::ExpiryVoidsNothing);
         for (point, committed) in logs.points() {
             if logs.is_live(point) && !(voids && logs.is_expired(&committed.entry.session)) {
-                self.need(logs, &committed.frames);
+                self.points.insert(point.clone());
             }
         }
         self.over.extend(logs.sessions_over());
@@ -196,7 +169,7 @@ impl<I: Ids> Fold<I> {
     fn count_sessions(&mut self, sessions: &Sessions<I>) {
         for (session, standing) in sessions.iter() {
             let over = self.over.contains(session);
-            if self.scope.objects && (over || !self.rules.keep(Rule::SessionObjectsUntilEnd)) {
+            if self.objects && (over || !self.rules.keep(Rule::SessionObjectsUntilEnd)) {
                 self.objects_over.insert(session.clone());
             }
             if !over && self.rules.keep(Rule::RootsAreNeeded) {

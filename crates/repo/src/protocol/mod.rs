@@ -26,7 +26,9 @@ mod view;
 pub use condemn::{Condemn, Condemned};
 pub use expiry::{Silence, expire};
 pub use finish::{Finish, Finished, Tidy};
-pub use object::{Effect, Entry, EntryId, Fact, Id, Ids, List, Name, Object, Reply, SessionObject};
+pub use object::{
+    Effect, Entry, EntryId, Fact, Id, Ids, List, Mark, Name, Needed, Object, Reply, SessionObject,
+};
 pub use replicate::{Asked, End, Replicate, Replicated, is_acknowledged, may_feed};
 pub use restore::{Restore, Restored};
 pub use retention::{Act, Revive, Revived, forget};

@@ -27,9 +27,13 @@ pub trait Ids: Clone + Debug + Ord + Hash {
     type Frame: Id;
     /// Names one part of a sweep: one set of packs that were condemned together.
     type Part: Id;
+    /// What a pack's name says of the session that uploads it.
+    type Uploader: Id;
 
-    /// The session that uploaded the pack; a pack id says so.
-    fn uploader(pack: &Self::Pack) -> Self::Session;
+    /// Who uploads the pack.
+    fn uploader(pack: &Self::Pack) -> Self::Uploader;
+    /// As whom the session uploads.
+    fn uploads_as(session: &Self::Session) -> Self::Uploader;
     /// The pack that the frame was sealed into.
     fn origin(frame: &Self::Frame) -> Self::Pack;
 }
@@ -193,9 +197,11 @@ pub enum Effect<I: Ids, Outcome> {
         /// Where to look.
         pack: I::Pack,
     },
+    /// Find every frame that these points need.
+    Mark(Mark<I>),
     /// Store the content of these frames again, in packs of this session (the tree changes accordingly).
     StoreAgain(BTreeSet<I::Frame>),
-    /// Copy each frame, from any of the packs given for it, into one new pack of this session.
+    /// Copy frames, each from any of the packs given for it, into one new pack of this session: as many as belong into one.
     Copy {
         /// The session that uploads.
         session: I::Session,
@@ -222,6 +228,57 @@ pub enum Effect<I: Ids, Outcome> {
     Done(Outcome),
 }
 
+/// A question for everything that points need. Closures are large, so the answer need not spell out what lies where it
+/// was first stored and stays there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark<I: Ids> {
+    /// The points.
+    pub points: Arc<BTreeSet<I::Point>>,
+    /// The logs that say where frames are.
+    pub logs: Arc<Logs<I>>,
+    /// What was condemned.
+    pub sweeps: Arc<Sweeps<I>>,
+    /// The packs that are there, if they were listed.
+    pub listed: Option<Arc<BTreeSet<I::Pack>>>,
+}
+
+impl<I: Ids> Mark<I> {
+    /// Whether a frame that was sealed into this pack has its place there, now and after the sweep.
+    pub fn stays(&self, pack: &I::Pack) -> bool {
+        let there = self.listed.as_ref().is_none_or(|listed| listed.contains(pack));
+        there && self.logs.is_brought(pack) && !self.logs.is_absent(pack) && !self.sweeps.is_condemned(pack)
+    }
+
+    /// The one place of the frame that stays: where it was sealed, if that does.
+    pub fn keeper(&self, frame: &I::Frame) -> Option<I::Pack> {
+        let origin = I::origin(frame);
+        if self.stays(&origin) {
+            return Some(origin);
+        }
+        let is_there = |pack: &I::Pack| {
+            let listed = self.listed.as_ref().is_some_and(|listed| listed.contains(pack));
+            listed && !self.logs.is_hearsay(frame, pack) && !self.logs.is_absent(pack)
+        };
+        self.logs.places(frame).into_iter().find(is_there)
+    }
+
+    /// The answer, where the logs spell out all closures.
+    pub fn spelled_out(&self) -> Needed<I> {
+        let committed = self.points.iter().filter_map(|point| self.logs.point(point));
+        let others = committed.flat_map(|committed| committed.frames.iter().cloned()).collect();
+        Needed { staying: BTreeSet::new(), others }
+    }
+}
+
+/// What points need; each frame is in one of both.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Needed<I: Ids> {
+    /// Packs that stay ([`Mark::stays`]) and in which needed frames were sealed.
+    pub staying: BTreeSet<I::Pack>,
+    /// All other needed frames; perhaps some of those too.
+    pub others: BTreeSet<I::Frame>,
+}
+
 impl<I: Ids, Outcome> Effect<I, Outcome> {
     /// The same effect for a caller with other outcomes.
     pub fn map<Other>(self, with: impl FnOnce(Outcome) -> Other) -> Effect<I, Other> {
@@ -229,6 +286,7 @@ impl<I: Ids, Outcome> Effect<I, Outcome> {
             Effect::List(list) => Effect::List(list),
             Effect::Put(object) => Effect::Put(object),
             Effect::Read { frame, pack } => Effect::Read { frame, pack },
+            Effect::Mark(mark) => Effect::Mark(mark),
             Effect::StoreAgain(frames) => Effect::StoreAgain(frames),
             Effect::Copy { session, frames } => Effect::Copy { session, frames },
             Effect::Mirror { pack } => Effect::Mirror { pack },
@@ -259,12 +317,16 @@ pub enum Reply<I: Ids> {
     Held(bool),
     /// To `StoreAgain`: the frames that now carry the content.
     Stored(BTreeMap<I::Frame, I::Frame>),
-    /// To `Copy` and `Mirror`: the pack (none if nothing was found) and the frames in it; the others had vanished.
+    /// To `Mark`.
+    Marked(Arc<Needed<I>>),
+    /// To `Copy` and `Mirror`: the pack (none if nothing was found) and the frames in it.
     Copied {
         /// The pack that holds them.
         pack: Option<I::Pack>,
         /// The frames that it holds.
         frames: BTreeSet<I::Frame>,
+        /// Frames that were in none of the packs given for them. What is in neither set had no room, and is asked for again.
+        vanished: BTreeSet<I::Frame>,
     },
     /// To `NewSession`.
     Session(I::Session),

@@ -115,8 +115,10 @@ impl<I: Ids> Replicate<I> {
                 self.pass(End::Target, effect)
             }
             (Phase::Entries, Reply::Entries(entries)) => self.take_entries(&entries),
-            (Phase::Mirroring(name), Reply::Copied { pack, frames }) => self.mirrored(&name, pack, frames),
-            (Phase::Copying, Reply::Copied { pack: Some(pack), frames }) => self.copied(pack, frames),
+            (Phase::Mirroring(name), Reply::Copied { pack, frames, .. }) => {
+                self.mirrored(&name, pack, frames)
+            }
+            (Phase::Copying, Reply::Copied { pack: Some(pack), frames, .. }) => self.copied(pack, frames),
             (Phase::ReadingBack(pack, frames), Reply::Held(true)) => self.stored(&pack, &frames),
             _ => self.end(Replicated::Again),
         }

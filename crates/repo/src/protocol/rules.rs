@@ -13,8 +13,12 @@ pub enum Rule {
     /// A root counts only if it is live in a fold read after the session object was written, or if its whole
     /// closure has uncondemned places there; otherwise the session gives it up.
     RootsAreChecked,
-    /// A live root is taken unchecked only if its writer is known to have acknowledged it.
+    /// A live root is taken unchecked only if its writer is known to have acknowledged it, or if the session reads expiries
+    /// in its place.
     RootsAreAcknowledged,
+    /// Reading expiries in a writer's place takes two lists: one that showed its entry before this session began, and that of
+    /// the session, which shows no expiry.
+    WitnessReadsTwice,
     /// What is reused without a check lies under a root that the session object names.
     BasisIsRoot,
     /// Any other reference needs a place that the fold shows.
@@ -85,10 +89,11 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Rule; 36] = [
+    pub const ALL: [Rule; 37] = [
         Rule::SessionBeforeReading,
         Rule::RootsAreChecked,
         Rule::RootsAreAcknowledged,
+        Rule::WitnessReadsTwice,
         Rule::BasisIsRoot,
         Rule::ReferencesAreChecked,
         Rule::CondemnedIsNoPlace,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::object::{Effect, Entry, EntryId, Fact, Ids, List, Object, Reply, SessionObject};
 use super::rules::{Rule, Rules};
-use super::view::{Logs, Sweeps, View};
+use super::view::{Logs, Sweeps, View, is_sure};
 
 /// Where a session arrived.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +81,7 @@ pub struct Session<I: Ids> {
     id: I::Session,
     local: bool,
     roots: BTreeSet<I::Point>,
+    seen: BTreeSet<I::Point>,
     accepted: BTreeSet<I::Point>,
     under: BTreeSet<I::Frame>,
     uncommitted: BTreeSet<I::Frame>,
@@ -111,6 +112,7 @@ impl<I: Ids> Session<I> {
             id,
             local,
             roots,
+            seen: BTreeSet::new(),
             accepted: BTreeSet::new(),
             under: BTreeSet::new(),
             uncommitted: BTreeSet::new(),
@@ -128,6 +130,13 @@ impl<I: Ids> Session<I> {
         (session, effect)
     }
 
+    /// Its roots that a list of logs showed which was complete before the session was opened.
+    #[must_use]
+    pub fn having_seen(mut self, points: BTreeSet<I::Point>) -> Self {
+        self.seen = points;
+        self
+    }
+
     /// Its id.
     pub fn id(&self) -> &I::Session {
         &self.id
@@ -136,6 +145,13 @@ impl<I: Ids> Session<I> {
     /// Roots that hold. Nothing under them is deleted while the session runs.
     pub fn accepted(&self) -> &BTreeSet<I::Point> {
         &self.accepted
+    }
+
+    /// Roots that hold only if everything under them has a place: their closures have to be spelled out in the logs that the
+    /// session is opened with.
+    pub fn unsure<'a>(&'a self, logs: &'a Logs<I>) -> impl Iterator<Item = &'a I::Point> {
+        let unsure = |root: &&I::Point| !is_sure(self.rules, logs, root, self.seen.contains(*root));
+        self.roots.iter().filter(unsure)
     }
 
     /// Parts that the session's objects cover.
@@ -314,7 +330,7 @@ impl<I: Ids> Session<I> {
         let view = View { rules: self.rules, logs: &known.logs, sweeps: &known.sweeps };
         let unchecked = !self.rules.keep(Rule::RootsAreChecked);
         for root in &self.roots {
-            if unchecked || view.accepts_root(root) {
+            if unchecked || view.accepts_root(root, self.seen.contains(root)) {
                 self.accepted.insert(root.clone());
                 self.under.extend(known.logs.point(root).into_iter().flat_map(|c| c.frames.iter().cloned()));
             }

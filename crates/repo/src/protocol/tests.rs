@@ -15,9 +15,14 @@ impl Ids for Small {
     type Pack = (u8, u8);
     type Frame = (u8, u8, u8);
     type Part = u8;
+    type Uploader = u8;
 
     fn uploader(pack: &(u8, u8)) -> u8 {
         pack.0
+    }
+
+    fn uploads_as(session: &u8) -> u8 {
+        *session
     }
 
     fn origin(frame: &(u8, u8, u8)) -> (u8, u8) {

@@ -25,9 +25,9 @@ pub struct Logs<I: Ids> {
     entries: BTreeSet<EntryId<I>>,
     points: BTreeMap<I::Point, Committed<I>>,
     acknowledged: BTreeMap<I::Session, u64>,
-    forgets: BTreeMap<EntryId<I>, I::Point>,
-    undone: BTreeSet<EntryId<I>>,
-    holds: BTreeMap<EntryId<I>, I::Point>,
+    forgets: BTreeSet<(I::Point, EntryId<I>)>,
+    undone: BTreeSet<(I::Point, EntryId<I>)>,
+    holds: BTreeSet<(I::Point, EntryId<I>)>,
     released: BTreeSet<EntryId<I>>,
     brought: BTreeSet<I::Pack>,
     absent: BTreeSet<I::Pack>,
@@ -42,9 +42,9 @@ impl<I: Ids> Default for Logs<I> {
             entries: BTreeSet::new(),
             points: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
-            forgets: BTreeMap::new(),
+            forgets: BTreeSet::new(),
             undone: BTreeSet::new(),
-            holds: BTreeMap::new(),
+            holds: BTreeSet::new(),
             released: BTreeSet::new(),
             brought: BTreeSet::new(),
             absent: BTreeSet::new(),
@@ -87,11 +87,13 @@ impl<I: Ids> Logs<I> {
                 *behind = id.sequence.max(*behind);
             }
             Fact::Forget { point } => {
-                self.forgets.insert(id, point);
+                self.forgets.insert((point, id));
             }
-            Fact::Undo { forgets, .. } => self.undone.extend(forgets),
+            Fact::Undo { point, forgets } => {
+                self.undone.extend(forgets.into_iter().map(|forget| (point.clone(), forget)));
+            }
             Fact::Hold { point } => {
-                self.holds.insert(id, point);
+                self.holds.insert((point, id));
             }
             Fact::Release { hold } => {
                 self.released.insert(hold);
@@ -115,9 +117,9 @@ impl<I: Ids> Logs<I> {
             let behind = self.acknowledged.entry(session.clone()).or_default();
             *behind = (*sequence).max(*behind);
         }
-        self.forgets.extend(other.forgets.clone());
+        self.forgets.extend(other.forgets.iter().cloned());
         self.undone.extend(other.undone.iter().cloned());
-        self.holds.extend(other.holds.clone());
+        self.holds.extend(other.holds.iter().cloned());
         self.released.extend(other.released.iter().cloned());
         self.brought.extend(other.brought.iter().cloned());
         self.absent.extend(other.absent.iter().cloned());
@@ -145,6 +147,13 @@ impl<I: Ids> Logs<I> {
         self.points.get(point)
     }
 
+    /// Says what the point needs, where its entry did not.
+    pub fn spell_out(&mut self, point: &I::Point, frames: BTreeSet<I::Frame>) {
+        if let Some(committed) = self.points.get_mut(point) {
+            committed.frames = frames;
+        }
+    }
+
     /// Every point that an entry made, forgotten or not.
     pub fn points(&self) -> impl Iterator<Item = (&I::Point, &Committed<I>)> {
         self.points.iter()
@@ -156,13 +165,13 @@ impl<I: Ids> Logs<I> {
     }
 
     fn is_held(&self, point: &I::Point) -> bool {
-        self.holds.iter().any(|(entry, held)| held == point && !self.released.contains(entry))
+        self.holds.iter().any(|(held, entry)| held == point && !self.released.contains(entry))
     }
 
     /// The acts of forgetting that count against the point.
     pub fn forgets_of(&self, point: &I::Point) -> BTreeSet<EntryId<I>> {
-        let of_point = self.forgets.iter().filter(|(entry, of)| *of == point && !self.undone.contains(entry));
-        of_point.map(|(entry, _)| entry.clone()).collect()
+        let counts = |forget: &&(I::Point, EntryId<I>)| forget.0 == *point && !self.undone.contains(*forget);
+        self.forgets.iter().filter(counts).map(|(_, entry)| entry.clone()).collect()
     }
 
     /// Whether the writer of the point is known to have acknowledged it. What is not acknowledged may have
@@ -206,6 +215,11 @@ impl<I: Ids> Logs<I> {
     /// Every session that sweeps need not wait for any more.
     pub fn sessions_over(&self) -> impl Iterator<Item = I::Session> {
         self.ended.iter().chain(&self.expired).cloned()
+    }
+
+    /// As whom the sessions uploaded that sweeps need not wait for any more.
+    pub fn uploaders_over(&self) -> BTreeSet<I::Uploader> {
+        self.ended.iter().chain(&self.expired).map(I::uploads_as).collect()
     }
 
     /// Whether sweeps need not wait for the session any more.
@@ -319,11 +333,20 @@ impl<I: Ids> View<'_, I> {
         !self.rules.keep(Rule::CondemnedIsNoPlace) || !self.sweeps.is_condemned(pack)
     }
 
-    /// Whether everything under the point may be reused unchecked from now on.
-    pub(crate) fn accepts_root(&self, point: &I::Point) -> bool {
+    /// Whether everything under the point may be reused unchecked from now on. `seen`: an earlier list showed it already, so
+    /// this one holds every expiry that its writer would have had to read.
+    pub(crate) fn accepts_root(&self, point: &I::Point, seen: bool) -> bool {
         let Some(committed) = self.logs.point(point) else { return false };
-        let acknowledged = self.logs.is_acknowledged(point) || !self.rules.keep(Rule::RootsAreAcknowledged);
-        (acknowledged && self.logs.is_live(point))
+        is_sure(self.rules, self.logs, point, seen)
             || committed.frames.iter().all(|frame| self.has_place(frame))
     }
+}
+
+/// Whether the point is live and counts, so that its closure need not be looked at.
+pub(crate) fn is_sure<I: Ids>(rules: Rules, logs: &Logs<I>, point: &I::Point, seen: bool) -> bool {
+    let Some(committed) = logs.point(point) else { return false };
+    let seen = seen || !rules.keep(Rule::WitnessReadsTwice);
+    let witnessed = seen && !logs.is_expired(&committed.entry.session);
+    let acknowledged = logs.is_acknowledged(point) || witnessed || !rules.keep(Rule::RootsAreAcknowledged);
+    acknowledged && logs.is_live(point)
 }

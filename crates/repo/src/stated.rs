@@ -1,0 +1,233 @@
+//! The region in the words of [`crate::protocol`]: what its log, its session objects and its sweeps state.
+//!
+//! Only what counts is stated: entries that this host alone remembers, and facts that their writer may not state, are
+//! left out. Session objects and condemned parts count whoever wrote them, as long as they are whole and of this life of the
+//! region; a part of somebody who may not maintain keeps everybody from relying on its packs, and deletes none. An object of
+//! either kind that does not read ends the question: what it says is not known, so nothing may rest on it.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use format::fact::Fact;
+use format::id::{Incarnation, PackId, PointId, SessionId, WriterId};
+use format::limit::{ENTRY_BYTES_MAX, SMALL_OBJECT_BYTES_MAX};
+use format::reference::FrameId;
+use format::session::{PartId, Session as SessionRecord, SweepPart};
+use storage::ObjectKey;
+
+use crate::error::Error;
+use crate::fold::Fold;
+use crate::layout;
+use crate::log::LogEntry;
+use crate::protocol::{self, Ids, Logs, Sessions, Sweeps};
+use crate::repo::Repo;
+
+/// The ids of production.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Real {}
+
+/// A session, and whose it is: anybody could write another one's id into a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Chain {
+    pub(crate) writer: WriterId,
+    pub(crate) session: SessionId,
+}
+
+/// What is referred to. Sessions speak of whole packs as long as they can, so as not to remember each frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Piece {
+    /// Every frame that was sealed into this pack, where it was sealed.
+    Pack(PackId),
+    /// One frame, wherever it is.
+    Frame(FrameId),
+}
+
+impl Piece {
+    pub(crate) fn origin(&self) -> PackId {
+        match self {
+            Piece::Pack(pack) => *pack,
+            Piece::Frame(frame) => frame.pack,
+        }
+    }
+}
+
+impl Ids for Real {
+    type Point = PointId;
+    type Session = Chain;
+    type Pack = PackId;
+    type Frame = Piece;
+    type Part = PartId;
+    type Uploader = SessionId;
+
+    fn uploader(pack: &PackId) -> SessionId {
+        pack.session()
+    }
+
+    fn uploads_as(session: &Chain) -> SessionId {
+        session.session
+    }
+
+    fn origin(piece: &Piece) -> PackId {
+        piece.origin()
+    }
+}
+
+/// A condemned part.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) record: SweepPart,
+    /// Whether its writer may maintain.
+    pub(crate) by_maintainer: bool,
+}
+
+impl Repo {
+    /// The log as it was last read. Closures of points are not spelled out.
+    pub(crate) fn stated_logs(&self) -> Logs<Real> {
+        self.stated_logs_after(None)
+    }
+
+    /// Of what lies behind an entry only: what a listing from an offset would give, for those who prove that it is not enough.
+    pub(crate) fn stated_logs_after(&self, after: Option<&protocol::EntryId<Real>>) -> Logs<Real> {
+        self.region_log(|entries, fold| {
+            let life = life_of(&fold, self.io.region_name());
+            let here = Here { repo: self, root: self.root(), fold: &fold, life };
+            let behind = |entry: &protocol::Entry<Real>| after.is_none_or(|after| entry.id > *after);
+            let mut logs = Logs::default();
+            for entry in entries.filter_map(|entry| here.entry(entry)).filter(behind) {
+                logs.add(&entry);
+            }
+            logs
+        })
+    }
+
+    /// All session objects of this life of the region, but for those of sessions that are over and do not read.
+    pub(crate) fn announced(&self) -> Result<Vec<SessionRecord>, Error> {
+        let (io, fold) = (&self.io, self.fold());
+        let listed = io.list(&layout::sessions())?;
+        let (mut announced, mut failed) = (Vec::new(), None);
+        let wanted = listed.into_iter().map(|object| (object.key, object.size)).collect();
+        io.get_each(wanted, SMALL_OBJECT_BYTES_MAX as u64, |key, bytes| {
+            match self.read_session(&key, bytes) {
+                Ok(record) => announced.push(record),
+                Err(error) if is_gone(&error) || is_over(&fold, &key) => {}
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        });
+        let life = life_of(&fold, io.region_name());
+        announced.retain(|record| record.region == io.region_name() && record.incarnation == life);
+        announced.sort_by_key(|record| (record.writer, record.session, record.number));
+        failed.map_or(Ok(announced), Err)
+    }
+
+    fn read_session(&self, key: &ObjectKey, bytes: Result<Bytes, Error>) -> Result<SessionRecord, Error> {
+        let (io, wrong) = (&self.io, Error::object(key.clone(), self.io.place()));
+        let record = SessionRecord::decode(&bytes?, &self.genesis.id).map_err(wrong)?;
+        let named = layout::session(record.writer, record.session, record.number);
+        if named == *key { Ok(record) } else { Err(io.damaged(key, "it is the object of another name")) }
+    }
+
+    /// Who is at work.
+    pub(crate) fn stated_sessions(&self) -> Result<Sessions<Real>, Error> {
+        let objects: Vec<_> = self.announced()?.iter().map(stated_session).collect();
+        Ok(Sessions::of(&objects))
+    }
+
+    /// All parts of sweeps of this life of the region.
+    pub(crate) fn parts(&self) -> Result<Vec<Part>, Error> {
+        let (io, fold) = (&self.io, self.fold());
+        let life = life_of(&fold, io.region_name());
+        let mut parts = Vec::new();
+        for (key, bytes) in io.get_listed(&layout::sweeps(), ENTRY_BYTES_MAX as u64)? {
+            let wrong = Error::object(key.clone(), io.place());
+            let record = SweepPart::decode(&bytes?, &self.genesis.id).map_err(wrong)?;
+            if layout::sweep_part(record.id()) != key {
+                return Err(io.damaged(&key, "it is the object of another name"));
+            }
+            if record.incarnation == life && record.region == io.region_name() {
+                let by_maintainer = fold.may_maintain(record.writer, self.root());
+                parts.push(Part { record, by_maintainer });
+            }
+        }
+        Ok(parts)
+    }
+
+    /// What is condemned: by whomever, for those who refer; by maintainers, for those who delete.
+    pub(crate) fn stated_sweeps(&self, by_maintainers: bool) -> Result<Sweeps<Real>, Error> {
+        let parts = self.parts()?.into_iter().filter(|part| part.by_maintainer || !by_maintainers);
+        Ok(Sweeps::of(parts.map(|part| (part.record.id(), part.record.packs.into_iter().collect()))))
+    }
+}
+
+/// What every entry of one log is stated with.
+struct Here<'a> {
+    repo: &'a Repo,
+    root: WriterId,
+    fold: &'a Fold,
+    life: Incarnation,
+}
+
+impl Here<'_> {
+    fn entry(&self, entry: &LogEntry) -> Option<protocol::Entry<Real>> {
+        let clear = &entry.clear;
+        let counted = self.fold.counted(entry, self.root)?;
+        let session = Chain { writer: clear.writer, session: clear.session };
+        Some(protocol::Entry {
+            id: protocol::EntryId { session, sequence: u64::from(clear.number) },
+            maintainer: self.fold.may_maintain(clear.writer, self.root),
+            local: clear.local.is_some(),
+            brings: clear.brings.iter().filter_map(|b| layout::parse_pack(&b.name)).collect(),
+            ends: counted.contains(&Fact::End),
+            facts: counted.iter().flat_map(|fact| self.facts(fact)).collect(),
+        })
+    }
+
+    /// Liveness is the fold's to say, so that holds, pins and regions mean the same everywhere: here a point is forgotten or
+    /// it is not.
+    fn facts(&self, fact: &Fact) -> Vec<protocol::Fact<Real>> {
+        let region = self.repo.io.region_name();
+        match fact {
+            Fact::Point(point) => {
+                let commit = protocol::Fact::Commit { point: point.id, frames: BTreeSet::new() };
+                let live = self.fold.points.get(&point.id).is_some_and(|record| record.is_live_in(region));
+                let forget = (!live).then_some(protocol::Fact::Forget { point: point.id });
+                std::iter::once(commit).chain(forget).collect()
+            }
+            Fact::Acknowledged => vec![protocol::Fact::Acknowledged],
+            Fact::Expired(expired) if expired.region == region => {
+                let session = Chain { writer: expired.writer, session: expired.session };
+                vec![protocol::Fact::Expired { session }]
+            }
+            Fact::Moved(moved) if moved.region == region && moved.incarnation == self.life => {
+                moved.frames.iter().flat_map(moves).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn moves((origin, ordinals, to): &(PackId, Vec<u32>, PackId)) -> Vec<protocol::Fact<Real>> {
+    let frame = |&ordinal: &u32| Piece::Frame(FrameId { pack: *origin, ordinal });
+    ordinals.iter().map(|ordinal| protocol::Fact::Moved { frame: frame(ordinal), pack: *to }).collect()
+}
+
+fn stated_session(record: &SessionRecord) -> protocol::SessionObject<Real> {
+    protocol::SessionObject {
+        session: Chain { writer: record.writer, session: record.session },
+        renewal: record.number,
+        roots: record.roots.iter().copied().collect(),
+        covers: record.covers.iter().copied().collect(),
+    }
+}
+
+pub(crate) fn life_of(fold: &Fold, region: &str) -> Incarnation {
+    fold.regions.get(region).copied().unwrap_or(Incarnation([0; 16]))
+}
+
+/// It was listed a moment ago: its session is over, and a sweep took it away.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Storage(error) if error.is_not_found())
+}
+
+fn is_over(fold: &Fold, key: &ObjectKey) -> bool {
+    layout::parse_session(key.as_str()).is_some_and(|(writer, session, _)| fold.is_over(&(writer, session)))
+}

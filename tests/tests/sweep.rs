@@ -1,0 +1,351 @@
+//! Sweeps of real repositories by the real program: what nothing needs goes, what anything needs stays, whoever is at work.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tests::files::{below, flip, largest_pack};
+use tests::listing::Listing;
+use tests::odd;
+use tests::seawall::{Machine, Said};
+
+fn packs(machine: &Machine) -> Vec<PathBuf> {
+    below(&machine.repository().join("packs"))
+}
+
+fn stored(machine: &Machine) -> u64 {
+    packs(machine).iter().map(|pack| fs::metadata(pack).unwrap().len()).sum()
+}
+
+/// Makes a point of the folder `tree` and answers its id.
+fn backed_up(machine: &Machine) -> String {
+    machine.json(&["backup", "tree"])["point"].as_str().unwrap().to_owned()
+}
+
+fn write(machine: &Machine, name: &str, seed: u64, bytes: usize) {
+    fs::create_dir_all(machine.at("tree")).unwrap();
+    fs::write(machine.at("tree").join(name), odd::noise(seed, bytes)).unwrap();
+}
+
+fn swept(machine: &Machine) -> Value {
+    machine.json(&["sweep", "--apply"])["swept"].clone()
+}
+
+fn assert_restores(machine: &Machine, point: &str, truth: &Listing, into: &str) {
+    machine.done(&["restore", point, "--into", into]);
+    assert_eq!(Listing::of(&machine.at(into)).differences(truth), Vec::<String>::new());
+    fs::remove_dir_all(machine.at(into)).unwrap();
+}
+
+/// A machine with two points, of which the first alone needs `old` and both need `both`.
+fn with_two_points() -> (Machine, String, String) {
+    let machine = Machine::with_repository();
+    write(&machine, "both", 1, 3 << 20);
+    write(&machine, "old", 2, 5 << 20);
+    let first = backed_up(&machine);
+    fs::remove_file(machine.at("tree/old")).unwrap();
+    write(&machine, "new", 3, 1 << 20);
+    let second = backed_up(&machine);
+    (machine, first, second)
+}
+
+#[test]
+fn what_was_forgotten_goes_and_what_is_needed_stays() {
+    let (machine, first, second) = with_two_points();
+    let truth = Listing::of(&machine.at("tree"));
+    let untouched = machine.json(&["sweep", "--repack-below", "0"]);
+    assert_eq!(untouched["plan"]["unneeded"]["packs"], 0, "{untouched}");
+    machine.done(&["forget", &first]);
+    let before = stored(&machine);
+    let dry = machine.json(&["sweep"]);
+    assert_eq!((dry["applied"].as_bool(), stored(&machine)), (Some(false), before), "{dry}");
+    let did = swept(&machine);
+    let freed = before - stored(&machine);
+    assert!(freed >= 5 << 20, "what only the first point needs is gone: {freed} of {before}, {did}");
+    let planned = dry["plan"]["bytes_freed"].as_u64().unwrap();
+    assert!(freed.abs_diff(planned) <= planned / 8, "planned {planned}, freed {freed}");
+    assert_restores(&machine, &second, &truth, "out");
+    for level in ["L0", "L1", "L2"] {
+        machine.done(&["verify", "--level", level]);
+    }
+    let again = swept(&machine);
+    assert_eq!((&again["deleted"]["packs"], &again["moved"]["frames"]), (&0.into(), &0.into()), "{again}");
+    machine.run(&["restore", &first, "--into", "gone"]).assert_failed(4, "no point");
+}
+
+#[test]
+fn what_was_moved_is_found_by_restores_backups_and_the_next_move() {
+    let machine = Machine::with_repository();
+    let sizes = [("a", 1u64), ("b", 2), ("c", 3), ("d", 4)];
+    sizes.iter().for_each(|(name, seed)| write(&machine, name, *seed, 2 << 20));
+    let mut last = backed_up(&machine);
+    for (gone, _) in &sizes[..3] {
+        fs::remove_file(machine.at("tree").join(gone)).unwrap();
+        let next = backed_up(&machine);
+        machine.done(&["forget", &last]);
+        let did = machine.json(&["sweep", "--apply", "--repack-below", "100"]);
+        assert!(did["swept"]["moved"]["frames"].as_u64().unwrap() > 0, "{did}");
+        assert_restores(&machine, &next, &Listing::of(&machine.at("tree")), "out");
+        last = next;
+    }
+    machine.done(&["verify", "--level", "L1"]);
+    machine.done(&["verify", "--level", "L2"]);
+    let again = machine.json(&["backup", "tree"]);
+    assert_eq!(again["bytes_new"], 0, "what was moved is known: {again}");
+    fs::create_dir(machine.at("copy")).unwrap();
+    fs::copy(machine.at("tree/d"), machine.at("copy/d")).unwrap();
+    let copy = machine.json(&["backup", "copy"]);
+    assert!(copy["bytes_new"].as_u64().unwrap() < 100_000, "also by its content: {copy}");
+    let full = machine.json(&["backup", "tree", "--kind", "full"]);
+    assert!(full["bytes_new"].as_u64().unwrap() < 100_000, "and by whoever reads it back: {full}");
+    let other = Machine::with_key_of(&machine);
+    assert_restores(&other, full["point"].as_str().unwrap(), &Listing::of(&machine.at("tree")), "out");
+}
+
+#[test]
+fn undo_brings_back_what_was_not_swept_and_says_what_was() {
+    let (machine, first, _) = with_two_points();
+    fs::remove_file(machine.at("tree/new")).unwrap();
+    machine.done(&["forget", &first]);
+    machine.done(&["forget", "--undo", &first]);
+    assert_eq!(swept(&machine)["deleted"]["packs"], 0);
+    machine.done(&["restore", &first, "--into", "out"]);
+    machine.done(&["forget", &first]);
+    assert!(swept(&machine)["deleted"]["packs"].as_u64().unwrap() > 0);
+    let gone = machine.run(&["forget", "--undo", &first]);
+    assert!(gone.code != 0, "part of it was deleted: {gone}");
+    let points = machine.points();
+    assert!(!points.contains(&first), "{points:?}");
+}
+
+/// Waits until a session that does this is at work, and answers its id.
+fn at_work(machine: &Machine, purpose: &str) -> String {
+    let since = Instant::now();
+    loop {
+        let listed = machine.json(&["session", "list"]);
+        let sessions = listed["sessions"].as_array().unwrap().iter();
+        let found = sessions.filter(|s| s["state"] == "at work" && s["purpose"] == purpose).next_back();
+        if let Some(session) = found {
+            return session["session"].as_str().unwrap().to_owned();
+        }
+        assert!(since.elapsed() < Duration::from_secs(60), "nobody is at work: {listed}");
+    }
+}
+
+fn ended(child: Child) -> Said {
+    Said::of(&["(started before)"], child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_restore_at_work_loses_nothing_to_a_sweep_that_waits_for_it() {
+    let machine = Machine::with_repository();
+    write(&machine, "a", 1, 6 << 20);
+    let first = backed_up(&machine);
+    let truth = Listing::of(&machine.at("tree"));
+    fs::remove_file(machine.at("tree/a")).unwrap();
+    write(&machine, "b", 2, 1 << 20);
+    backed_up(&machine);
+    let restore = machine.start(&["restore", &first, "--into", "out", "--limit-download", "2M"]);
+    at_work(&machine, "read");
+    machine.done(&["forget", &first]);
+    let early = machine.run(&["sweep", "--apply", "--wait", "0", "--repack-below", "0"]);
+    assert!([0, 5].contains(&early.code), "{early}");
+    let said = ended(restore);
+    assert_eq!(said.code, 0, "{said}");
+    assert_eq!(Listing::of(&machine.at("out")).differences(&truth), Vec::<String>::new());
+    swept(&machine);
+    assert!(swept(&machine)["deleted"]["packs"] == 0, "all is gone by now");
+    assert!(stored(&machine) < 5 << 20, "{} bytes are left", stored(&machine));
+}
+
+#[test]
+fn a_backup_at_work_keeps_its_basis_and_what_it_stored() {
+    let machine = Machine::with_repository();
+    write(&machine, "a", 1, 6 << 20);
+    let first = backed_up(&machine);
+    write(&machine, "b", 2, 60 << 20);
+    let backup = machine.start(&["backup", "tree", "--limit-upload", "8M", "--json"]);
+    at_work(&machine, "write");
+    machine.done(&["forget", &first, "--even-last"]);
+    let early = machine.run(&["sweep", "--apply", "--wait", "0", "--repack-below", "0"]);
+    assert!([0, 5].contains(&early.code), "{early}");
+    let said = ended(backup);
+    assert_eq!(said.code, 0, "{said}");
+    swept(&machine);
+    machine.done(&["verify", "--level", "L1"]);
+    let point = said.json()["point"].as_str().unwrap().to_owned();
+    assert_restores(&machine, &point, &Listing::of(&machine.at("tree")), "out");
+}
+
+#[test]
+fn a_dead_session_is_waited_for_until_somebody_lets_it_expire() {
+    let (machine, first, second) = with_two_points();
+    write(&machine, "more", 4, 40 << 20);
+    let mut dies = machine.start(&["backup", "tree", "--limit-upload", "1M"]);
+    let session = at_work(&machine, "write");
+    kill_process(Pid::from_child(&dies), Signal::KILL).unwrap();
+    dies.wait().unwrap();
+    machine.done(&["forget", &first]);
+    let waits = machine.run(&["sweep", "--apply", "--wait", "0"]);
+    waits.assert_failed(5, "session list");
+    let before = stored(&machine);
+    machine.run(&["session", "expire", "ffff"]).assert_failed(4, "session list");
+    machine.done(&["session", "expire", &session[..10]]);
+    swept(&machine);
+    assert!(stored(&machine) + (5 << 20) <= before, "{} of {before}", stored(&machine));
+    let listed = machine.json(&["session", "list"]);
+    assert_eq!(listed["sessions"].as_array().unwrap().len(), 0, "objects of what is over are gone: {listed}");
+    fs::remove_file(machine.at("tree/more")).unwrap();
+    assert_restores(&machine, &second, &Listing::of(&machine.at("tree")), "out");
+}
+
+#[test]
+fn a_session_that_shows_no_sign_of_life_is_given_up() {
+    let (machine, first, _) = with_two_points();
+    write(&machine, "more", 4, 40 << 20);
+    let mut dies = machine.start(&["backup", "tree", "--limit-upload", "1M"]);
+    let session = at_work(&machine, "write");
+    kill_process(Pid::from_child(&dies), Signal::KILL).unwrap();
+    dies.wait().unwrap();
+    machine.done(&["forget", &first]);
+    let did = machine.json(&["sweep", "--apply", "--wait", "1m", "--expire-after", "2s"]);
+    assert_eq!(did["swept"]["expired"], Value::from(vec![session]), "{did}");
+    assert!(did["swept"]["deleted"]["bytes"].as_u64().unwrap() > 5 << 20, "{did}");
+}
+
+#[test]
+fn a_backup_that_was_given_up_while_at_work_does_not_claim_its_point() {
+    let machine = Machine::with_repository();
+    write(&machine, "a", 1, 20 << 20);
+    let backup = machine.start(&["backup", "tree", "--limit-upload", "4M"]);
+    let session = at_work(&machine, "write");
+    machine.done(&["session", "expire", &session]);
+    let said = ended(backup);
+    said.assert_failed(5, "given up");
+    let point = backed_up(&machine);
+    swept(&machine);
+    assert_restores(&machine, &point, &Listing::of(&machine.at("tree")), "out");
+    machine.done(&["verify", &point, "--level", "L1"]);
+}
+
+#[test]
+fn killed_sweeps_lose_nothing_and_the_next_one_goes_on() {
+    let machine = Machine::with_repository();
+    let mut last = String::new();
+    let mut killed = 0;
+    for round in 0..12u64 {
+        for file in 0..6 {
+            if (file + round) % 3 == 0 {
+                write(&machine, &format!("{file}"), round * 10 + file, 700_000);
+            }
+        }
+        let point = backed_up(&machine);
+        if !last.is_empty() {
+            machine.done(&["forget", &last]);
+        }
+        last = point;
+        let mut sweep = machine.start(&["sweep", "--apply", "--repack-below", "100", "--wait", "0"]);
+        std::thread::sleep(Duration::from_millis(10 + round * 12));
+        if sweep.try_wait().unwrap().is_none() {
+            kill_process(Pid::from_child(&sweep), Signal::KILL).unwrap();
+            killed += 1;
+        }
+        sweep.wait().unwrap();
+        assert_restores(&machine, &last, &Listing::of(&machine.at("tree")), "out");
+    }
+    assert!(killed > 3, "only {killed} sweeps were killed");
+    for session in machine.json(&["session", "list"])["sessions"].as_array().unwrap() {
+        if session["state"] == "at work" {
+            machine.done(&["session", "expire", session["session"].as_str().unwrap()]);
+        }
+    }
+    swept(&machine);
+    swept(&machine);
+    machine.done(&["verify", "--level", "L1"]);
+    machine.done(&["verify", "--level", "L2"]);
+    assert_restores(&machine, &last, &Listing::of(&machine.at("tree")), "out");
+    let tree: u64 = below(&machine.at("tree")).iter().map(|file| fs::metadata(file).unwrap().len()).sum();
+    assert!(stored(&machine) < 2 * tree, "{} for {tree}", stored(&machine));
+}
+
+#[test]
+fn two_sweeps_at_once_do_no_harm() {
+    let (machine, first, second) = with_two_points();
+    machine.done(&["forget", &first]);
+    let words = ["sweep", "--apply", "--repack-below", "100", "--wait", "20s"];
+    let both = [machine.start(&words), machine.start(&words)];
+    for sweep in both {
+        let said = ended(sweep);
+        assert!([0, 5].contains(&said.code), "{said}");
+    }
+    assert_restores(&machine, &second, &Listing::of(&machine.at("tree")), "out");
+    machine.done(&["verify", "--level", "L1"]);
+}
+
+#[test]
+fn where_a_list_of_needed_frames_is_lost_nothing_is_deleted() {
+    let (machine, first, _) = with_two_points();
+    machine.done(&["forget", &first]);
+    let size = fs::metadata(largest_pack(&machine.repository())).unwrap().len();
+    flip(&largest_pack(&machine.repository()), [size - 2_500, size - 3_000, size - 3_500]);
+    let before = stored(&machine);
+    machine.run(&["sweep", "--apply"]).assert_failed(3, "verify");
+    machine.run(&["sweep"]).assert_failed(3, "nothing may be deleted");
+    assert_eq!(stored(&machine), before);
+}
+
+#[test]
+fn what_healed_a_point_stays_as_long_as_the_point() {
+    let machine = Machine::with_repository();
+    (0..8).for_each(|file| write(&machine, &format!("{file}"), file, 900_000));
+    let first = backed_up(&machine);
+    let truth = Listing::of(&machine.at("tree"));
+    let pack = largest_pack(&machine.repository());
+    let size = fs::metadata(&pack).unwrap().len();
+    flip(&pack, [1_000, 2_000_000, 4_000_000, size - 2_500]);
+    assert_eq!(machine.run(&["verify", "--level", "L1"]).code, 3);
+    let healing = backed_up(&machine);
+    machine.done(&["restore", &first, "--into", "healed"]);
+    fs::write(machine.at("tree/later"), b"later").unwrap();
+    backed_up(&machine);
+    machine.done(&["forget", &healing]);
+    let did = machine.run(&["sweep", "--apply", "--repack-below", "0"]);
+    assert_eq!(did.code, 0, "{did}");
+    assert_restores(&machine, &first, &truth, "out");
+}
+
+#[test]
+fn a_host_that_may_only_add_sweeps_nothing() {
+    let (machine, first, _) = with_two_points();
+    machine.done(&["forget", &first]);
+    machine.done(&["key", "export-writer", "writer.key", "--name", "web"]);
+    let mut adds = Machine::with_key_of(&machine);
+    adds.set("SEAWALL_KEY_FILE", machine.at("writer.key").to_str().unwrap());
+    let before = stored(&machine);
+    for words in [&["sweep"][..], &["sweep", "--apply"], &["session", "expire", "00"]] {
+        let said = adds.run(words);
+        assert_eq!(said.code, 4, "{said}");
+    }
+    assert_eq!(stored(&machine), before);
+}
+
+#[test]
+fn a_history_that_lost_an_entry_deletes_nothing() {
+    let (machine, first, second) = with_two_points();
+    machine.done(&["forget", &first]);
+    let lost = below(&machine.repository().join("log")).into_iter().find(|entry| {
+        let (name, bytes) = (entry.to_str().unwrap().to_owned(), fs::read(entry).unwrap());
+        fs::remove_file(entry).unwrap();
+        let hit = machine.run(&["sweep", "--apply"]);
+        fs::write(entry, bytes).unwrap();
+        hit.assert_failed(3, "log --verify");
+        !name.is_empty()
+    });
+    assert!(lost.is_some());
+    machine.done(&["sweep", "--apply"]);
+    assert_restores(&machine, &second, &Listing::of(&machine.at("tree")), "out");
+}
