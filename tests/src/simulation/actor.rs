@@ -1,15 +1,16 @@
 //! What an actor does in each of its lives: it takes up the state that it has, opens the repository, and does what its
 //! part asks for, until it is done or dies in the middle of a call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use format::fact::PointKind;
-use format::id::{PointId, RepoId};
+use format::id::RepoId;
 use format::key::Bundle;
+use repo::protocol::Rules;
 use repo::verify::{Level, Verifier};
 use repo::{Error, Io, Opening, Reader, Repo, Secret, audit};
 use storage::{Faulty, Patience, Region, Retrying, Store};
@@ -17,12 +18,13 @@ use world::{Chance, World};
 
 use super::acts::{self, Damage};
 use super::journal::Journal;
-use super::keep;
+use super::keep::Keeper;
 use super::place::{Death, Gate};
 use super::plan::{Life, Memory, Part, Plan, Role};
 use super::plant::{Plant, Prank};
 use super::source::Source;
 use super::stage::{Actor, HostClock, Stage, stream};
+use super::sweeper::Sweeper;
 use crate::files::copy_all;
 
 /// What all actors of a history share.
@@ -100,7 +102,8 @@ fn acting(part: Part, seed: u64, actor: Actor) -> Box<dyn Acting> {
         }
         Part::Restorer => Box::new(Restorer),
         Part::Verifier => Box::new(VerifierPart),
-        Part::Keeper => Box::new(Keeper { forgotten: Vec::new() }),
+        Part::Keeper => Box::new(Keeper::default()),
+        Part::Sweeper => Box::new(Sweeper),
         Part::Auditor => Box::new(Auditor),
     }
 }
@@ -125,7 +128,7 @@ impl Acting for Writer {
 }
 
 /// A point of those that are live, drawn by chance.
-fn some_point(host: &Host<'_>, chance: &mut Chance) -> Result<Option<repo::PointRecord>, Error> {
+pub(super) fn some_point(host: &Host<'_>, chance: &mut Chance) -> Result<Option<repo::PointRecord>, Error> {
     let fold = host.repo.refresh()?;
     let live = fold.live(None);
     let lot = usize::try_from(chance.below(live.len() as u64)).expect("a history has few points");
@@ -140,7 +143,15 @@ impl Acting for Restorer {
         let Some(record) = some_point(host, chance)? else { return Ok(()) };
         let hides = host.plays(Prank::HidesDamage);
         let damage = if hides { Damage::Hidden } else { Damage::Told };
-        let files = acts::restore(&Reader::new(host.repo)?, record.point.root, damage)?;
+        let guard = host.repo.guard(BTreeSet::from([record.point.id]));
+        if guard.unprotected().is_none() {
+            host.journal().relies(host.actor, BTreeSet::from([record.point.id]));
+        }
+        let read =
+            Reader::new(host.repo).and_then(|reader| acts::restore(&reader, record.point.root, damage));
+        host.journal().released(host.actor);
+        guard.leave();
+        let files = read?;
         let journal = host.journal();
         match journal.point(&record.point.id) {
             Some(made) if *made.files == files => journal.count(|counts| counts.restores += 1),
@@ -163,24 +174,6 @@ impl Acting for VerifierPart {
         Verifier::new(host.repo)?.verify(&record, level)?;
         host.journal().count(|counts| counts.verifications += 1);
         Ok(())
-    }
-}
-
-/// Forgets points, and takes some of that back.
-struct Keeper {
-    forgotten: Vec<PointId>,
-}
-
-impl Acting for Keeper {
-    fn act(&mut self, host: &Host<'_>, chance: &mut Chance) -> Result<(), Error> {
-        if chance.below(3) == 0
-            && let Some(point) = self.forgotten.pop()
-        {
-            return keep::undo(host, point);
-        }
-        let Some(record) = some_point(host, chance)? else { return Ok(()) };
-        self.forgotten.push(record.point.id);
-        keep::forget(host, record.point.id)
     }
 }
 
@@ -316,13 +309,17 @@ impl Scene<'_> {
 
     fn open(&self, io: &Io, world: &World) -> Result<Repo, Error> {
         let cast = self.cast;
-        Repo::open(Opening {
+        let opened = Repo::open(Opening {
             world: world.clone(),
             io: io.clone(),
             state: &cast.state(self.role.actor),
             secret: Secret::Bundle(Box::new(cast.bundle.clone())),
             trust: Some(cast.repo()),
             host: format!("host-{}", self.role.actor),
+        })?;
+        Ok(match cast.plan.plant {
+            Some(Plant::Rule(rule)) => opened.under(Rules::all().without(rule)),
+            _ => opened,
         })
     }
 

@@ -5,7 +5,6 @@
 //! point before the commit and of its acknowledgement behind it. A restore gives all bytes or an error.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use format::compress::Effort;
 use format::fact::{Point, PointKind, Sizes};
@@ -88,13 +87,7 @@ impl Backup<'_, '_> {
         let (point, as_of) = (repo.fresh_point(), repo.world().now_ns());
         let stored = self.store(source).inspect_err(|_| drop(self.writer.abandon()))?;
         self.writer.settle()?;
-        let made = Made {
-            source: source.name.clone(),
-            files: Arc::new(source.all()),
-            frames: stored.frames.clone(),
-            acknowledged: false,
-            forgets: BTreeMap::new(),
-        };
+        let made = Made::new(&source.name, source.all(), stored.frames.clone());
         journal.making(point, made);
         let committed = self.writer.commit(self.record(point, as_of, source, stored.root));
         if committed.is_ok() || self.host.plays(Prank::BelievesCommits) {

@@ -34,6 +34,16 @@ pub struct Counts {
     pub forgets: u64,
     /// Points whose forgetting was taken back.
     pub undos: u64,
+    /// Points that were pinned or held.
+    pub holds: u64,
+    /// Sweeps that came to their end.
+    pub sweeps: u64,
+    /// Parts by which sweeps condemned packs.
+    pub condemnations: u64,
+    /// Sessions that were given up as silent.
+    pub expiries: u64,
+    /// Frames that were moved.
+    pub moves: u64,
     /// Acts that ended with an error.
     pub failures: u64,
     /// Objects that were deleted.
@@ -52,7 +62,7 @@ impl Counts {
 
     /// What never happened of all that these histories are there for.
     pub fn missing(&self, faults: &[Fault]) -> Vec<String> {
-        let never = self.numbers().into_iter().filter(|(name, count)| *count == 0 && *name != "deletions");
+        let never = self.numbers().into_iter().filter(|(_, count)| *count == 0);
         let never = never.map(|(name, _)| name.to_owned());
         let unmet = faults.iter().filter(|fault| self.faults.get(fault).is_none_or(|count| *count == 0));
         never.chain(unmet.map(|fault| format!("fault {fault:?}"))).collect()
@@ -63,7 +73,7 @@ impl Counts {
         self.faults.values().sum()
     }
 
-    fn numbers(&self) -> [(&'static str, u64); 15] {
+    fn numbers(&self) -> [(&'static str, u64); 20] {
         [
             ("histories", self.histories),
             ("steps", self.steps),
@@ -78,12 +88,17 @@ impl Counts {
             ("clones", self.clones),
             ("forgets", self.forgets),
             ("undos", self.undos),
+            ("holds", self.holds),
+            ("sweeps", self.sweeps),
+            ("condemnations", self.condemnations),
+            ("expiries", self.expiries),
+            ("moves", self.moves),
             ("failures", self.failures),
             ("deletions", self.deletions),
         ]
     }
 
-    fn numbers_mut(&mut self) -> [&mut u64; 15] {
+    fn numbers_mut(&mut self) -> [&mut u64; 20] {
         [
             &mut self.histories,
             &mut self.steps,
@@ -98,6 +113,11 @@ impl Counts {
             &mut self.clones,
             &mut self.forgets,
             &mut self.undos,
+            &mut self.holds,
+            &mut self.sweeps,
+            &mut self.condemnations,
+            &mut self.expiries,
+            &mut self.moves,
             &mut self.failures,
             &mut self.deletions,
         ]

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use format::entry::EntryId;
-use format::id::{Hash, PackId, PointId};
+use format::entry::Entry;
+use format::fact::Fact;
+use format::id::{Hash, PackId, PointId, SessionId};
 use format::key::Bundle;
 use format::pack::{TAIL_BYTES, Tail};
 use format::reference::FrameId;
@@ -34,38 +35,77 @@ pub(super) struct Made {
     pub frames: BTreeSet<FrameId>,
     /// Whether its writer was told that it counts.
     pub acknowledged: bool,
-    /// Entries that were to forget it.
-    pub forgets: BTreeMap<EntryId, Forgetting>,
+    /// Acts that were to forget it.
+    pub forgettings: BTreeMap<Act, Forgetting>,
+    /// Acts that were to keep it whatever is said of it.
+    pub keepings: BTreeMap<Act, Keeping>,
+    /// Acts under way that take back whatever forgot it.
+    pub undoings: u32,
 }
+
+/// An act, counted.
+pub(super) type Act = u64;
 
 /// What is known of a forgetting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Forgetting {
     /// Whoever forgot was told that it counts; otherwise it may.
-    pub counts: bool,
+    counts: bool,
     /// Somebody set out to take it back, and may have.
-    pub is_being_undone: bool,
+    may_be_undone: bool,
     /// Whoever took it back was told that this counts.
-    pub is_undone: bool,
+    is_undone: bool,
+}
+
+/// What is known of a pin or a hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Keeping {
+    /// Whoever kept it was told that it counts; otherwise it may.
+    counts: bool,
+    /// Whether it can be released.
+    can_end: bool,
+    /// Somebody set out to release it, and may have.
+    may_be_over: bool,
 }
 
 impl Made {
+    /// What a writer is about to commit.
+    pub(super) fn new(source: &str, files: Files, frames: BTreeSet<FrameId>) -> Made {
+        Made {
+            source: source.to_owned(),
+            files: Arc::new(files),
+            frames,
+            acknowledged: false,
+            forgettings: BTreeMap::new(),
+            keepings: BTreeMap::new(),
+            undoings: 0,
+        }
+    }
+
     /// Whether it must be there.
     pub(super) fn must_live(&self) -> bool {
-        self.acknowledged && self.forgets.values().all(|forgetting| forgetting.is_undone)
+        let is_kept = self.keepings.values().any(|keeping| keeping.counts && !keeping.may_be_over);
+        self.acknowledged && (is_kept || self.forgettings.values().all(|forgetting| forgetting.is_undone))
     }
 
     /// Whether it must count as forgotten.
     pub(super) fn must_be_forgotten(&self) -> bool {
-        self.forgets.values().any(|forgetting| forgetting.counts && !forgetting.is_being_undone)
+        let counts = |forgetting: &Forgetting| forgetting.counts && !forgetting.may_be_undone;
+        self.keepings.is_empty() && self.forgettings.values().any(counts)
     }
 }
 
 #[derive(Default)]
 struct Known {
     points: BTreeMap<PointId, Made>,
+    acts: Act,
+    /// The session that an actor announced last.
+    sessions: BTreeMap<Actor, SessionId>,
+    /// Sessions that somebody gave up, as entries say that were looked at.
+    expired: BTreeSet<SessionId>,
+    looked_at: BTreeSet<ObjectKey>,
     /// Roots that a running session was granted, by actor.
-    relied: BTreeMap<Actor, BTreeSet<PointId>>,
+    relied: BTreeMap<Actor, (SessionId, BTreeSet<PointId>)>,
     meant: BTreeMap<ObjectKey, Hash>,
     stored: BTreeMap<ObjectKey, Hash>,
     deleted: BTreeSet<ObjectKey>,
@@ -134,16 +174,94 @@ impl Journal {
         }
     }
 
-    /// What is known of an entry changed that forgets the point: it is about to be written, it counts, it is taken back.
-    pub(super) fn forgetting(&self, point: PointId, by: EntryId, change: impl FnOnce(&mut Forgetting)) {
+    /// Somebody sets out to forget the point.
+    pub(super) fn begins_to_forget(&self, point: PointId) -> Act {
+        self.act(point, |made, act| {
+            let may_be_undone = made.undoings > 0;
+            made.forgettings.insert(act, Forgetting { may_be_undone, ..Forgetting::default() });
+        })
+    }
+
+    /// That counts.
+    pub(super) fn forgot(&self, point: PointId, act: Act) {
+        self.change(point, |made| made.forgettings.entry(act).or_default().counts = true);
+    }
+
+    /// Somebody sets out to take back what forgot the point; of these acts it will have heard.
+    pub(super) fn begins_to_undo(&self, point: PointId) -> BTreeSet<Act> {
+        let mut heard = BTreeSet::new();
+        self.change(point, |made| {
+            made.undoings += 1;
+            made.forgettings.values_mut().for_each(|forgetting| forgetting.may_be_undone = true);
+            let counting = made.forgettings.iter().filter(|(_, forgetting)| forgetting.counts);
+            heard = counting.map(|(act, _)| *act).collect();
+        });
+        heard
+    }
+
+    /// That is over, however it went.
+    pub(super) fn ends_undoing(&self, point: PointId) {
+        self.change(point, |made| made.undoings -= 1);
+    }
+
+    /// Those acts were taken back.
+    pub(super) fn undid(&self, point: PointId, acts: &BTreeSet<Act>) {
+        self.change(point, |made| {
+            for act in acts {
+                made.forgettings.entry(*act).or_default().is_undone = true;
+            }
+        });
+    }
+
+    /// Somebody sets out to keep the point whatever is said of it.
+    pub(super) fn begins_to_keep(&self, point: PointId, can_end: bool) -> Act {
+        self.act(point, |made, act| {
+            made.keepings.insert(act, Keeping { can_end, ..Keeping::default() });
+        })
+    }
+
+    /// That counts.
+    pub(super) fn keeps(&self, point: PointId, act: Act) {
+        self.change(point, |made| made.keepings.entry(act).or_default().counts = true);
+    }
+
+    /// Somebody sets out to release what holds the point.
+    pub(super) fn may_release(&self, point: PointId) {
+        self.change(point, |made| {
+            let held = made.keepings.values_mut().filter(|keeping| keeping.can_end);
+            held.for_each(|keeping| keeping.may_be_over = true);
+        });
+    }
+
+    fn change(&self, point: PointId, change: impl FnOnce(&mut Made)) {
         if let Some(made) = self.known().points.get_mut(&point) {
-            change(made.forgets.entry(by).or_default());
+            change(made);
         }
     }
 
-    /// A session of this actor was granted these roots.
+    fn act(&self, point: PointId, change: impl FnOnce(&mut Made, Act)) -> Act {
+        let act = {
+            let mut known = self.known();
+            known.acts += 1;
+            known.acts
+        };
+        self.change(point, |made| change(made, act));
+        act
+    }
+
+    /// A session object of this actor is about to be written.
+    pub(super) fn announces(&self, actor: Actor, key: &ObjectKey) {
+        if let Some((_, session, _)) = layout::parse_session(key.as_str()) {
+            self.known().sessions.insert(actor, session);
+        }
+    }
+
+    /// The session that this actor announced last was granted these roots.
     pub(super) fn relies(&self, actor: Actor, roots: BTreeSet<PointId>) {
-        self.known().relied.insert(actor, roots);
+        let mut known = self.known();
+        if let Some(session) = known.sessions.get(&actor).copied() {
+            known.relied.insert(actor, (session, roots));
+        }
     }
 
     /// That session is over.
@@ -154,6 +272,13 @@ impl Journal {
     /// The point as its writer told it.
     pub(super) fn point(&self, point: &PointId) -> Option<Made> {
         self.known().points.get(point).cloned()
+    }
+
+    /// Whether a pack that is there holds one of these frames, its own or one that was moved there.
+    pub(super) async fn holds_one_of(&self, pack: PackId, frames: &BTreeSet<FrameId>, left: &Memory) -> bool {
+        self.open_directories(left).await;
+        let moved = self.known().moved_here.get(&pack).cloned().unwrap_or_default();
+        frames.iter().any(|frame| frame.pack == pack || moved.contains(frame))
     }
 
     /// All points.
@@ -196,19 +321,43 @@ impl Journal {
         std::mem::take(&mut self.known().spoils)
     }
 
-    /// An object is gone. If it was a pack, nothing that must be there may have leaned on it alone.
+    /// An object is gone. If it was a pack, nothing that must be there, and no root of a session at work, may have leaned on
+    /// it alone; the history is never deleted.
     pub(super) async fn deleted(&self, key: &ObjectKey, left: &Memory) {
-        let pack = layout::parse_pack(key.as_str());
-        if let Some(pack) = pack {
+        if let Some(pack) = layout::parse_pack(key.as_str()) {
             self.open_directories(left).await;
+            self.learn_of_expiries(left).await;
             let present = packs(left).await;
             let mut known = self.known();
             let lost = known.lost_with(pack, &present);
             known.broken.extend(lost);
         }
         let mut known = self.known();
+        if layout::log().covers(key) || layout::sweeps().covers(key) {
+            known.broken.push(format!("{key} is deleted, and the history needs it"));
+        }
         known.counts.deletions += 1;
         known.deleted.insert(key.clone());
+    }
+
+    /// Reads entries that were not read before, for sessions that they give up.
+    async fn learn_of_expiries(&self, left: &Memory) {
+        let bundle = self.bundle.lock().expect("no holder of this lock panics").clone();
+        let Some(bundle) = bundle else { return };
+        for object in left.list(&layout::log()).await.unwrap_or_default() {
+            if !self.known().looked_at.insert(object.key.clone()) {
+                continue;
+            }
+            let Ok(bytes) = left.get(&object.key).await else { continue };
+            let Ok(entry) = Entry::decode(&bytes, &bundle.repo) else { continue };
+            let facts = entry.clear.facts.into_iter().filter_map(|raw| Fact::decode(raw).ok());
+            let expired = facts.filter_map(|fact| match fact {
+                Fact::Expired(expired) => Some(expired.session),
+                _ => None,
+            });
+            let expired: BTreeSet<SessionId> = expired.collect();
+            self.known().expired.extend(expired);
+        }
     }
 
     /// Learns what frames of others each pack holds.
@@ -241,7 +390,8 @@ impl Known {
                 frame.pack == *other || self.moved_here.get(other).is_some_and(|moved| moved.contains(frame))
             })
         };
-        let relied: BTreeSet<&PointId> = self.relied.values().flatten().collect();
+        let running = self.relied.values().filter(|(session, _)| !self.expired.contains(session));
+        let relied: BTreeSet<&PointId> = running.flat_map(|(_, roots)| roots).collect();
         let needed = self.points.iter().filter(|(id, made)| made.must_live() || relied.contains(id));
         let lost = needed.filter_map(|(id, made)| {
             let frame = made.frames.iter().filter(lay_here).find(|frame| !is_elsewhere(frame))?;

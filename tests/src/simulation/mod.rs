@@ -21,6 +21,7 @@ mod run;
 mod shrink;
 mod source;
 mod stage;
+mod sweeper;
 
 pub use command::{USAGE, simulate};
 pub use counts::Counts;

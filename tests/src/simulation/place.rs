@@ -140,6 +140,7 @@ impl Gate {
         let hash = Hash::of(bytes);
         if !self.is_dead() {
             self.journal.means(key, hash);
+            self.journal.announces(self.actor, key);
         }
         format!("{} bytes {hash:.12}", bytes.len(), hash = hash.to_string())
     }
@@ -226,6 +227,11 @@ impl Truth {
         Truth { memory, journal: journal.clone(), plant }
     }
 
+    /// What is there.
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// What a place does that breaks its promise, if such a bug is planted: not at once, or the writer would see it.
     fn spoil(&self, key: &ObjectKey, bytes: &Bytes) {
         let is =
@@ -256,6 +262,9 @@ impl Store for Truth {
     async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error> {
         self.memory.put(key, bytes.clone()).await?;
         self.journal.stored(key, Hash::of(&bytes));
+        if repo::layout::sweeps().covers(key) {
+            self.journal.count(|counts| counts.condemnations += 1);
+        }
         self.spoil(key, &bytes);
         Ok(())
     }

@@ -37,8 +37,10 @@ pub enum Part {
     Restorer,
     /// Verifies points.
     Verifier,
-    /// Forgets points and takes that back.
+    /// Forgets points, takes that back, pins and holds.
     Keeper,
+    /// Deletes what nothing needs.
+    Sweeper,
     /// Checks the history without any key.
     Auditor,
 }
@@ -115,9 +117,9 @@ impl Plan {
     pub fn draw(seed: u64, plant: Option<Plant>) -> Plan {
         let mut chance = stream(seed, "cast", 0);
         let mut parts = vec![Part::Writer; 3 + usize::from(chance.below(3) == 0)];
-        parts.push(Part::Restorer);
-        let more = [Part::Restorer, Part::Verifier, Part::Keeper, Part::Auditor];
-        parts.extend(more.into_iter().filter(|_| chance.below(2) == 0));
+        parts.extend([Part::Restorer, Part::Keeper, Part::Sweeper]);
+        let more = [Part::Restorer, Part::Verifier, Part::Auditor, Part::Sweeper];
+        parts.extend(more.into_iter().filter(|_| chance.below(3) == 0));
         let roles =
             parts.into_iter().enumerate().map(|(actor, part)| Role::draw(seed, actor, part)).collect();
         Plan { seed, roles, odds: draw_odds(seed), steps_max: None, plant }
@@ -139,7 +141,9 @@ fn draw_odds(seed: u64) -> Odds {
     let mut chance = stream(seed, "odds", 0);
     let mut odds = Odds::new();
     for fault in FAULTS {
-        let (is_there, often) = (chance.below(2) == 0, 1 + chance.below(12));
+        // What is torn stays torn, and sweeps refuse to go on until somebody has looked at it.
+        let one_in = if fault == Fault::Torn { 6 } else { 2 };
+        let (is_there, often) = (chance.below(one_in) == 0, 1 + chance.below(12));
         if is_there {
             odds.insert(fault, u32::try_from(often).expect("a small number"));
         }
@@ -174,8 +178,9 @@ fn draw_life(chance: &mut Chance, (actor, part): (Actor, Part), life: u64, count
         _ => Memory::AsLeft,
     };
     let acts = match part {
-        Part::Writer => 2 + chance.below(3),
+        Part::Writer => 2 + chance.below(2),
         Part::Auditor => 1,
+        Part::Keeper => 2 + chance.below(4),
         _ => 1 + chance.below(3),
     };
     let hours = if happens(chance, 200) { 72 } else { 2 };
