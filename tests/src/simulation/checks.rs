@@ -170,7 +170,12 @@ impl Left<'_> {
             }
         }
         for object in self.io().list(&layout::sessions())? {
-            self.breaks(format!("{} is still there, and its session is over", object.key));
+            let over = |(writer, session, _)| {
+                fold.ended.contains(&(writer, session)) || fold.expired.contains(&(writer, session))
+            };
+            if layout::parse_session(object.key.as_str()).is_some_and(over) {
+                self.breaks(format!("{} is still there, and its session is over", object.key));
+            }
         }
         Ok(())
     }
