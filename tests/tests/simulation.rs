@@ -14,7 +14,7 @@ use tests::simulation::{Cut, FAULTS, Orders, Plan, Plant, Prank, Run, play, room
 use world::{SimulatedClock, World};
 
 /// Histories of the plain run: about a minute on two cores.
-const HISTORIES: u64 = 150;
+const HISTORIES: u64 = 120;
 
 fn orders(seed: u64, histories: u64, plant: Option<Plant>) -> Orders {
     Orders { seed, histories, time_max: Duration::MAX, jobs: 2, plant }

@@ -64,6 +64,9 @@ fn knows_damage(repo: &Repo, source: &str) -> bool {
     fold.live(None).iter().any(|p| p.standing(&region).damaged.is_some_and(|found| found.time > since))
 }
 
+/// Two or three blocks share a frame, so some frames of a pack are needed and others are not.
+const FRAME_BYTES: usize = 1000;
+
 struct Backup<'h, 'r> {
     host: &'h Host<'r>,
     writer: Writer<'r>,
@@ -120,7 +123,7 @@ impl Backup<'_, '_> {
         let shelf = |kind| Shelf {
             backup: self,
             known: known.as_ref(),
-            worker: self.writer.worker(kind),
+            worker: self.writer.tiny_worker(kind, FRAME_BYTES),
             frames: BTreeSet::new(),
         };
         let (mut data, mut trees) = (shelf(ContentKind::Data), shelf(ContentKind::Tree));

@@ -147,7 +147,8 @@ impl Left<'_> {
         for _ in 0..ROUNDS_MAX {
             let mut sweep = Sweep::new(repo, OPTIONS)?;
             let plan = sweep.plan()?;
-            sweep.apply(&plan)?;
+            let swept = sweep.apply(&plan)?;
+            self.cast.stage.note(FRESH, &format!("{swept:?} by {plan:?}"));
             self.cast.journal.count(|counts| counts.sweeps += 1);
         }
         let fold = repo.refresh()?;

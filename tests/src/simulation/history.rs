@@ -24,9 +24,6 @@ use super::place::Truth;
 use super::plan::{Plan, Role};
 use super::stage::{Actor, BEGINNING_NS, HostClock, Stage, stream};
 
-/// A history that takes longer does not come to an end.
-const STEPS_ENDLESS: u64 = 20_000;
-
 /// What came of a history.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -45,8 +42,7 @@ pub fn play(plan: &Plan, room: &Path, keep_lines: bool) -> Outcome {
     let states = tempfile::tempdir_in(room).expect("room for the states of some hosts");
     let journal = Arc::new(Journal::default());
     let appear: Vec<(Actor, Duration)> = plan.roles.iter().map(|role| (role.actor, Duration::ZERO)).collect();
-    let steps_max = plan.steps_max.unwrap_or(STEPS_ENDLESS);
-    let stage = Arc::new(Stage::new(&appear, steps_max, keep_lines));
+    let stage = Arc::new(Stage::new(&appear, plan.steps_max, keep_lines));
     let truth = found(plan, &stage, &journal, states.path());
     let cast = Cast {
         plan: plan.clone(),

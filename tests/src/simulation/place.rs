@@ -93,7 +93,9 @@ impl Gate {
         let mut state = self.state();
         state.calls += 1;
         if !self.stage.step() {
-            self.journal.break_rule("the history does not come to an end".to_owned());
+            if !self.stage.is_cut() {
+                self.journal.break_rule("the history does not come to an end".to_owned());
+            }
             return Some(Death { call: state.calls, after: false });
         }
         state.death.filter(|death| death.call == state.calls)

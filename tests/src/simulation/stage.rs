@@ -41,8 +41,12 @@ pub(super) struct Stage {
     turns: Vec<Condvar>,
     /// Nobody waits for a turn any more: the play is over, and what follows is looked at in peace.
     over: AtomicBool,
-    steps_max: u64,
+    /// After so many steps everybody dies, as was asked for.
+    steps_max: Option<u64>,
 }
+
+/// A history that takes longer does not come to an end.
+const STEPS_ENDLESS: u64 = 20_000;
 
 struct Line {
     now: Duration,
@@ -59,8 +63,8 @@ struct Trace {
 }
 
 impl Stage {
-    /// A stage on which these actors appear, each after its delay. After `steps_max` steps the play counts as endless.
-    pub(super) fn new(appear: &[(Actor, Duration)], steps_max: u64, keep_lines: bool) -> Stage {
+    /// A stage on which these actors appear, each after its delay. After `steps_max` steps everybody dies.
+    pub(super) fn new(appear: &[(Actor, Duration)], steps_max: Option<u64>, keep_lines: bool) -> Stage {
         let trace = Trace { hash: Hash::NONE, lines: keep_lines.then(Vec::new) };
         let waiting = appear.iter().map(|(actor, after)| (*after, *actor)).collect();
         let line = Line { now: Duration::ZERO, waiting, moving: None, steps: 0, trace };
@@ -102,16 +106,21 @@ impl Stage {
         self.over.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the play was to end after so many steps.
+    pub(super) fn is_cut(&self) -> bool {
+        self.steps_max.is_some()
+    }
+
     /// Whether the play is over.
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Counts a step; whether there may be more.
+    /// Counts a step; whether there may be one.
     pub(super) fn step(&self) -> bool {
         let mut line = self.line();
         line.steps += 1;
-        line.steps <= self.steps_max
+        line.steps <= self.steps_max.unwrap_or(STEPS_ENDLESS)
     }
 
     /// Steps so far.
