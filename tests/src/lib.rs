@@ -8,6 +8,7 @@ pub mod proxy;
 pub mod s3;
 pub mod seawall;
 pub mod servers;
+pub mod simulation;
 pub mod tls;
 
 use std::io::Write;

@@ -114,6 +114,10 @@ impl Repo {
         purpose: Purpose,
         object: &protocol::SessionObject<Real>,
     ) -> Result<(), Error> {
+        // Sweeps wait for sessions of the region's present life only. Whoever did not read which that is protects nothing.
+        if !self.fold().regions.contains_key(self.io.region_name()) {
+            self.must_be_faultless()?;
+        }
         let record = SessionRecord {
             repo: self.genesis.id,
             writer: WriterId::of(&signer.public()),

@@ -50,6 +50,13 @@ impl Io {
         Io { runtime: Arc::new(runtime), region }
     }
 
+    /// The way to `region` for a simulation: every request runs on the thread that asks for it, and while it waits. One
+    /// after the other, in the same order each time.
+    pub fn on_one_thread(region: Region) -> Io {
+        let runtime = Builder::new_current_thread().build();
+        Io { runtime: Arc::new(runtime.expect("a runtime without threads and drivers takes nothing but memory")), region }
+    }
+
     /// The region's name.
     pub fn region_name(&self) -> &str {
         &self.region.name
@@ -385,6 +392,7 @@ impl Uploads {
             let mut outcome = Ok(());
             loop {
                 let joined = tokio::select! {
+                    biased;
                     joined = tasks.join_next() => joined,
                     () = stopped(&self.world) => break,
                 };

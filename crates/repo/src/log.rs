@@ -74,12 +74,14 @@ impl Log {
                 None => self.report_bad(object.key.to_string(), "its name is not that of an entry"),
             }
         }
-        let (mut added, mut failed) = (Vec::new(), None);
+        let (mut added, mut failed) = (Vec::<(EntryId, Hash)>::new(), None);
         io.get_each(fresh, ENTRY_BYTES_MAX as u64, |key, bytes| match self.take(&key, bytes, reading, io) {
             Ok(place) => added.extend(place),
             Err(error) => drop(failed.get_or_insert(error)),
         });
         if let Some(error) = failed {
+            // Nobody hears of what was read before that, so whoever asks again is to hear of it as new.
+            added.iter().for_each(|place| drop(self.entries.remove(place)));
             return Err(error);
         }
         let vanished = self.entries.keys().filter(|place| !present.contains(place)).copied().collect();

@@ -526,13 +526,17 @@ impl Repo {
         let (root, own) = (Signer::from_seed(seed), self.state.signer(&self.world)?);
         let fold = self.seen_by_others();
         let mut facts = Vec::new();
+        // Where some of a history is lost or did not read, it may be what states them: nobody says so again, as a second life
+        // of a region would void every session at work.
+        let is_whole = self.history_damage().is_empty();
         // Later ones are stated by whoever makes them, once they are in every slot.
-        if let Ok(first) = self.bundle.generation(0)
+        if is_whole
+            && let Ok(first) = self.bundle.generation(0)
             && !fold.domains.contains_key(&(self.bundle.domain, 0))
         {
             facts.push(Fact::Domain(DomainKeys::of(self.bundle.domain, first)));
         }
-        if !fold.regions.contains_key(self.io.region_name()) {
+        if is_whole && !fold.regions.contains_key(self.io.region_name()) {
             let incarnation = Incarnation(self.world.chance().bytes());
             facts.push(Fact::Region(RegionFact { name: self.io.region_name().to_owned(), incarnation }));
         }

@@ -341,7 +341,7 @@ impl Repo {
     }
 
     /// Refuses a history that shows faults: what is lost of it may be what keeps a point.
-    fn must_be_faultless(&self) -> Result<(), Error> {
+    pub(crate) fn must_be_faultless(&self) -> Result<(), Error> {
         let faults = self.history_damage();
         match faults.first() {
             None => Ok(()),

@@ -186,6 +186,12 @@ impl<'r> Writer<'r> {
         Worker { frame_bytes: IMAGE_FRAME_BYTES_MAX, ..self.worker(ContentKind::Data) }
     }
 
+    /// A worker whose frames are so short that a simulation has several in a pack of a few kilobytes.
+    #[doc(hidden)]
+    pub fn tiny_worker(&self, kind: ContentKind, frame_bytes: usize) -> Worker<'_, 'r> {
+        Worker { frame_bytes, ..self.worker(kind) }
+    }
+
     fn bench(&self) -> Workbench {
         let world = self.repo.world.clone();
         Workbench::new(self.style.effort, Box::new(move || world.chance().bytes()))

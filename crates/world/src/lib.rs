@@ -40,8 +40,8 @@ impl World {
         }
     }
 
-    /// A world that repeats: all chance follows from `seed`, and time stands still until `clock` is moved.
-    pub fn simulated(seed: u64, clock: Arc<SimulatedClock>) -> World {
+    /// A world that repeats: all chance follows from `seed`, and time is that of `clock`, as a [`SimulatedClock`] tells it.
+    pub fn simulated(seed: u64, clock: Arc<dyn Clock>) -> World {
         let chance = chance::Spring::seeded(seed);
         World { clock, chance, progress: Arc::new(Silent), stop: Arc::default() }
     }
