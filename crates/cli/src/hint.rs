@@ -51,19 +51,7 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
             "put that object back from a copy of the repository: nothing can be opened without it, and it never changes"
                 .to_owned()
         }
-        E::Unmarked { .. } => {
-            format!(
-                "`seawall verify{flags}` names the points that need it. While a source still has what is lost, a full \
-                 backup of it heals them; points that cannot be healed can be forgotten; then sweep again"
-            )
-        }
-        E::FaultyHistory { .. } => {
-            format!(
-                "`seawall log --verify{flags}` names the faults. Put back what is missing from a copy of the repository; \
-                 backups and restores go on meanwhile"
-            )
-        }
-        E::NoSession { .. } => format!("`seawall session list{flags}` lists who is at work"),
+        E::Unmarked { .. } | E::FaultyHistory { .. } | E::NoSession { .. } => return of_sweep(error, flags),
         E::Object { .. } | E::Damaged { .. } | E::Malformed(_) => {
             format!("`seawall points{flags}` lists what else could be restored")
         }
@@ -105,8 +93,7 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
         E::NoPoint { .. } => {
             format!("`seawall points{flags}` lists all points, and with --forgotten those that were forgotten")
         }
-        E::PointsGone(_) => format!("`seawall points{flags}` lists what can still be restored"),
-        E::Kept { point, reason } => of_guard(point, *reason, flags),
+        E::PointsGone(_) | E::Kept { .. } => return of_sweep(error, flags),
         E::Ambiguous { .. } => "type more digits of the one that is meant".to_owned(),
         E::GivenUp => AGAIN.to_owned(),
         E::Raced(_) => "nothing is lost: run the same command again".to_owned(),
@@ -119,6 +106,29 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
         }
         E::Local { .. } => STATE.to_owned(),
         E::Refused(_) => return None,
+    })
+}
+
+/// What sweeps and retention refuse.
+fn of_sweep(error: &repo::Error, flags: &str) -> Option<String> {
+    use repo::Error as E;
+    Some(match error {
+        E::Unmarked { .. } => {
+            format!(
+                "`seawall verify{flags}` names the points that need it. While a source still has what is lost, a full \
+                 backup of it heals them; points that cannot be healed can be forgotten; then sweep again"
+            )
+        }
+        E::FaultyHistory { .. } => {
+            format!(
+                "`seawall log --verify{flags}` names the faults. Put back what is missing from a copy of the repository; \
+                 backups and restores go on meanwhile"
+            )
+        }
+        E::NoSession { .. } => format!("`seawall session list{flags}` lists who is at work"),
+        E::PointsGone(_) => format!("`seawall points{flags}` lists what can still be restored"),
+        E::Kept { point, reason } => of_guard(point, *reason, flags),
+        _ => return None,
     })
 }
 

@@ -159,7 +159,7 @@ fn delay(pace: &mut Chance) -> Duration {
     Duration::from_millis(1 + pace.below(length_ms))
 }
 
-fn sizes(listed: &Vec<Listed>) -> String {
+fn sizes(listed: &[Listed]) -> String {
     format!("{} objects", listed.len())
 }
 
@@ -207,7 +207,7 @@ impl Store for Gate {
     }
 
     async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<Listed>, Error> {
-        self.turn(Verb::List, prefix.as_str(), sizes, self.below.list(prefix)).await
+        self.turn(Verb::List, prefix.as_str(), |listed| sizes(listed), self.below.list(prefix)).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
