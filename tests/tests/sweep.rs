@@ -59,7 +59,7 @@ fn what_was_forgotten_goes_and_what_is_needed_stays() {
     let truth = Listing::of(&machine.at("tree"));
     let untouched = machine.json(&["sweep", "--repack-below", "0"]);
     assert_eq!(untouched["plan"]["unneeded"]["packs"], 0, "{untouched}");
-    machine.done(&["forget", &first]);
+    machine.done(&["forget", "--apply", &first]);
     let before = stored(&machine);
     let dry = machine.json(&["sweep"]);
     assert_eq!((dry["applied"].as_bool(), stored(&machine)), (Some(false), before), "{dry}");
@@ -86,7 +86,7 @@ fn what_was_moved_is_found_by_restores_backups_and_the_next_move() {
     for (gone, _) in &sizes[..3] {
         fs::remove_file(machine.at("tree").join(gone)).unwrap();
         let next = backed_up(&machine);
-        machine.done(&["forget", &last]);
+        machine.done(&["forget", "--apply", &last]);
         let did = machine.json(&["sweep", "--apply", "--repack-below", "100"]);
         assert!(did["swept"]["moved"]["frames"].as_u64().unwrap() > 0, "{did}");
         assert_restores(&machine, &next, &Listing::of(&machine.at("tree")), "out");
@@ -110,11 +110,11 @@ fn what_was_moved_is_found_by_restores_backups_and_the_next_move() {
 fn undo_brings_back_what_was_not_swept_and_says_what_was() {
     let (machine, first, _) = with_two_points();
     fs::remove_file(machine.at("tree/new")).unwrap();
-    machine.done(&["forget", &first]);
+    machine.done(&["forget", "--apply", &first]);
     machine.done(&["forget", "--undo", &first]);
     assert_eq!(swept(&machine)["deleted"]["packs"], 0);
     machine.done(&["restore", &first, "--into", "out"]);
-    machine.done(&["forget", &first]);
+    machine.done(&["forget", "--apply", &first]);
     assert!(swept(&machine)["deleted"]["packs"].as_u64().unwrap() > 0);
     let gone = machine.run(&["forget", "--undo", &first]);
     assert!(gone.code != 0, "part of it was deleted: {gone}");
@@ -151,7 +151,7 @@ fn a_restore_at_work_loses_nothing_to_a_sweep_that_waits_for_it() {
     backed_up(&machine);
     let restore = machine.start(&["restore", &first, "--into", "out", "--limit-download", "2M"]);
     at_work(&machine, "read");
-    machine.done(&["forget", &first]);
+    machine.done(&["forget", "--apply", &first]);
     let early = machine.run(&["sweep", "--apply", "--wait", "0", "--repack-below", "0"]);
     assert!([0, 5].contains(&early.code), "{early}");
     let said = ended(restore);
@@ -170,7 +170,7 @@ fn a_backup_at_work_keeps_its_basis_and_what_it_stored() {
     write(&machine, "b", 2, 60 << 20);
     let backup = machine.start(&["backup", "tree", "--limit-upload", "8M", "--json"]);
     at_work(&machine, "write");
-    machine.done(&["forget", &first, "--even-last"]);
+    machine.done(&["forget", "--apply", &first, "--even-last"]);
     let early = machine.run(&["sweep", "--apply", "--wait", "0", "--repack-below", "0"]);
     assert!([0, 5].contains(&early.code), "{early}");
     let said = ended(backup);
@@ -189,7 +189,7 @@ fn a_dead_session_is_waited_for_until_somebody_lets_it_expire() {
     let session = at_work(&machine, "write");
     kill_process(Pid::from_child(&dies), Signal::KILL).unwrap();
     dies.wait().unwrap();
-    machine.done(&["forget", &first]);
+    machine.done(&["forget", "--apply", &first]);
     let waits = machine.run(&["sweep", "--apply", "--wait", "0"]);
     waits.assert_failed(5, "session list");
     let before = stored(&machine);
@@ -211,7 +211,7 @@ fn a_session_that_shows_no_sign_of_life_is_given_up() {
     let session = at_work(&machine, "write");
     kill_process(Pid::from_child(&dies), Signal::KILL).unwrap();
     dies.wait().unwrap();
-    machine.done(&["forget", &first]);
+    machine.done(&["forget", "--apply", &first]);
     let did = machine.json(&["sweep", "--apply", "--wait", "1m", "--expire-after", "2s"]);
     assert_eq!(did["swept"]["expired"], Value::from(vec![session]), "{did}");
     assert!(did["swept"]["deleted"]["bytes"].as_u64().unwrap() > 5 << 20, "{did}");
@@ -225,7 +225,7 @@ fn a_backup_that_was_given_up_while_at_work_does_not_claim_its_point() {
     let session = at_work(&machine, "write");
     machine.done(&["session", "expire", &session]);
     let said = ended(backup);
-    said.assert_failed(5, "given up");
+    said.assert_failed(5, "gave this session up");
     let point = backed_up(&machine);
     swept(&machine);
     assert_restores(&machine, &point, &Listing::of(&machine.at("tree")), "out");
@@ -245,7 +245,7 @@ fn killed_sweeps_lose_nothing_and_the_next_one_goes_on() {
         }
         let point = backed_up(&machine);
         if !last.is_empty() {
-            machine.done(&["forget", &last]);
+            machine.done(&["forget", "--apply", &last]);
         }
         last = point;
         let mut sweep = machine.start(&["sweep", "--apply", "--repack-below", "100", "--wait", "0"]);
@@ -275,7 +275,7 @@ fn killed_sweeps_lose_nothing_and_the_next_one_goes_on() {
 #[test]
 fn two_sweeps_at_once_do_no_harm() {
     let (machine, first, second) = with_two_points();
-    machine.done(&["forget", &first]);
+    machine.done(&["forget", "--apply", &first]);
     let words = ["sweep", "--apply", "--repack-below", "100", "--wait", "20s"];
     let both = [machine.start(&words), machine.start(&words)];
     for sweep in both {
@@ -289,8 +289,8 @@ fn two_sweeps_at_once_do_no_harm() {
 #[test]
 fn where_a_list_of_needed_frames_is_lost_nothing_is_deleted() {
     let (machine, first, _) = with_two_points();
-    machine.done(&["forget", &first]);
-    let size = fs::metadata(largest_pack(&machine.repository())).unwrap().len();
+    machine.done(&["forget", "--apply", &first]);
+    let size = usize::try_from(fs::metadata(largest_pack(&machine.repository())).unwrap().len()).unwrap();
     flip(&largest_pack(&machine.repository()), [size - 2_500, size - 3_000, size - 3_500]);
     let before = stored(&machine);
     machine.run(&["sweep", "--apply"]).assert_failed(3, "verify");
@@ -305,14 +305,14 @@ fn what_healed_a_point_stays_as_long_as_the_point() {
     let first = backed_up(&machine);
     let truth = Listing::of(&machine.at("tree"));
     let pack = largest_pack(&machine.repository());
-    let size = fs::metadata(&pack).unwrap().len();
+    let size = usize::try_from(fs::metadata(&pack).unwrap().len()).unwrap();
     flip(&pack, [1_000, 2_000_000, 4_000_000, size - 2_500]);
     assert_eq!(machine.run(&["verify", "--level", "L1"]).code, 3);
     let healing = backed_up(&machine);
     machine.done(&["restore", &first, "--into", "healed"]);
     fs::write(machine.at("tree/later"), b"later").unwrap();
     backed_up(&machine);
-    machine.done(&["forget", &healing]);
+    machine.done(&["forget", "--apply", &healing]);
     let did = machine.run(&["sweep", "--apply", "--repack-below", "0"]);
     assert_eq!(did.code, 0, "{did}");
     assert_restores(&machine, &first, &truth, "out");
@@ -321,7 +321,7 @@ fn what_healed_a_point_stays_as_long_as_the_point() {
 #[test]
 fn a_host_that_may_only_add_sweeps_nothing() {
     let (machine, first, _) = with_two_points();
-    machine.done(&["forget", &first]);
+    machine.done(&["forget", "--apply", &first]);
     machine.done(&["key", "export-writer", "writer.key", "--name", "web"]);
     let mut adds = Machine::with_key_of(&machine);
     adds.set("SEAWALL_KEY_FILE", machine.at("writer.key").to_str().unwrap());
@@ -336,7 +336,7 @@ fn a_host_that_may_only_add_sweeps_nothing() {
 #[test]
 fn a_history_that_lost_an_entry_deletes_nothing() {
     let (machine, first, second) = with_two_points();
-    machine.done(&["forget", &first]);
+    machine.done(&["forget", "--apply", &first]);
     let lost = below(&machine.repository().join("log")).into_iter().find(|entry| {
         let (name, bytes) = (entry.to_str().unwrap().to_owned(), fs::read(entry).unwrap());
         fs::remove_file(entry).unwrap();

@@ -26,6 +26,9 @@ pub use finding::Finding;
 use liveness::Forgotten;
 pub use liveness::{Forgetting, HoldRecord};
 
+/// The clock of another host may be this far ahead before its times are not believed: one day.
+pub(crate) const DRIFT_NS_MAX: i64 = 24 * 3600 * 1_000_000_000;
+
 /// A writer that was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Writer {

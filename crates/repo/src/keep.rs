@@ -13,13 +13,10 @@ use format::seal::Signer;
 use format::session::Purpose;
 
 use crate::error::Error;
-use crate::fold::{Fold, PointRecord};
+use crate::fold::{DRIFT_NS_MAX, Fold, PointRecord};
 use crate::repo::{Link, Repo, Said};
 use crate::retention::{Candidate, Guard, Reason, guards};
 use crate::session::Session;
-
-/// How far this host's clock may be ahead of what others stated last: one day.
-const DRIFT_NS_MAX: i64 = 24 * 3600 * 1_000_000_000;
 
 /// What clocks of hosts may differ by before a point of a time to come is taken for one of a clock that is ahead.
 const CLOCKS_APART_NS_MAX: i64 = 15 * 60 * 1_000_000_000;

@@ -36,21 +36,42 @@ const BROKEN_MAX: usize = 512;
 /// Bytes of frames kept: up to 1 MiB each.
 const FRAMES_BYTES_MAX: usize = 32 << 20;
 
-/// Whoever reads frames of a pack in their order gets so many more with one request, in raw frames and in bytes of the pack: a
-/// walk over a tree would otherwise wait for the region at each frame.
-const AHEAD_FRAMES_MAX: u32 = 16;
+/// Whoever reads frames of a pack in their order gets what lies behind with one request, up to so many bytes of the pack: a
+/// walk over a tree would otherwise wait for the region at each node.
 const AHEAD_BYTES_MAX: u64 = 4 << 20;
 
-/// Whoever will read a whole tree begins with so many frames wherever it goes on.
-const AHEAD_OF_ALL: u32 = 8;
+/// Whoever will read a whole tree begins with so many bytes wherever it goes on.
+const AHEAD_OF_ALL: u64 = 2 << 20;
 
 /// A pack whose directory was opened.
 pub struct OpenPack {
     opener: Arc<PackOpener>,
     directory: Directory,
+    /// Where frames stand in the directory that were moved here, as their ordinals do not say so.
+    moved: HashMap<FrameId, usize>,
 }
 
 impl OpenPack {
+    fn of(opener: Arc<PackOpener>, directory: Directory) -> OpenPack {
+        let id =
+            |frame: &Frame| Some(FrameId { pack: directory.origin(frame)?.pack, ordinal: frame.ordinal });
+        let moved = directory.frames.iter().enumerate().filter(|(_, frame)| frame.origin > 0);
+        let moved = moved.filter_map(|(at, frame)| Some((id(frame)?, at))).collect();
+        OpenPack { opener, directory, moved }
+    }
+
+    /// The frame of this identity.
+    pub fn find(&self, id: FrameId) -> Option<&Frame> {
+        self.position(id).and_then(|at| self.directory.frames.get(at))
+    }
+
+    fn position(&self, id: FrameId) -> Option<usize> {
+        let at = self.moved.get(&id).copied().unwrap_or(id.ordinal as usize);
+        let frame = self.directory.frames.get(at)?;
+        let origin = self.directory.origin(frame)?.pack;
+        ((origin, frame.ordinal) == (id.pack, id.ordinal)).then_some(at)
+    }
+
     /// Its directory.
     pub fn directory(&self) -> &Directory {
         &self.directory
@@ -279,7 +300,7 @@ impl<'r> Reader<'r> {
             Ok((origin.generation, FrameOpener::new(origin, tail.repo, tail.domain, bundle)?))
         };
         let openers = directory.origins.iter().map(opener).collect::<Result<_, _>>().map_err(wrong)?;
-        Ok(OpenPack { opener: Arc::new(PackOpener { key, size, openers }), directory })
+        Ok(OpenPack::of(Arc::new(PackOpener { key, size, openers }), directory))
     }
 
     /// The places of a frame, the original one last: what was moved is about to be deleted there.
@@ -313,7 +334,7 @@ impl<'r> Reader<'r> {
 
     fn locate_in(&self, place: PackId, frame: FrameId) -> Result<(Arc<OpenPack>, Frame), Error> {
         let pack = self.pack(place)?;
-        match pack.directory().find(frame).cloned() {
+        match pack.find(frame).cloned() {
             Some(found) => Ok((pack, found)),
             None => Err(self.repo.io.damaged(&pack.key, format!("it does not hold frame {}", frame.ordinal))),
         }
@@ -337,8 +358,8 @@ impl<'r> Reader<'r> {
     fn frame_in(&self, place: PackId, frame: FrameId) -> Result<Raw, Error> {
         let (pack, found) = self.locate_in(place, frame)?;
         let wanted = lock(&self.ahead).wanted(frame);
-        let more = following(&pack, &found, frame, wanted);
-        lock(&self.ahead).fetched(frame, more.len());
+        let (more, next) = following(&pack, frame, wanted);
+        lock(&self.ahead).next = next;
         let (io, end) = (&self.repo.io, more.last().map_or(found.range().end, |(_, last)| last.range().end));
         let range = widen(found.range().start..end, pack.size);
         let bytes = io.get_range(&pack.key, range.clone()).map_err(|e| io.missing(e, &pack.key))?;
@@ -426,46 +447,43 @@ impl Load for &Reader<'_> {
 #[derive(Default)]
 struct Ahead {
     next: Option<FrameId>,
-    count: u32,
-    least: u32,
+    bytes: u64,
+    least: u64,
 }
 
 impl Ahead {
-    /// How many frames to fetch with `frame`, itself among them: twice as many as last time where this is the one that was
-    /// next then.
-    fn wanted(&mut self, frame: FrameId) -> u32 {
+    /// How many bytes to fetch from the start of `frame` on: twice as many as last time where this is the one that was next
+    /// then. What the grid brings along anyhow is the least.
+    fn wanted(&mut self, frame: FrameId) -> u64 {
         let goes_on = self.next == Some(frame);
-        let least = self.least.max(1);
-        self.count =
-            if goes_on { self.count.saturating_mul(2).clamp(least, AHEAD_FRAMES_MAX) } else { least };
-        self.count
-    }
-
-    /// Notes that `frame` was fetched, and so many behind it.
-    fn fetched(&mut self, frame: FrameId, more: usize) {
-        let behind = u32::try_from(more).unwrap_or(u32::MAX).saturating_add(1);
-        self.next = Some(FrameId { ordinal: frame.ordinal.saturating_add(behind), ..frame });
+        let least = self.least.max(GRID);
+        self.bytes = if goes_on { self.bytes.saturating_mul(2).clamp(least, AHEAD_BYTES_MAX) } else { least };
+        self.bytes
     }
 }
 
-/// The frames behind `found` that make `wanted` with it, as far as they lie behind it and are not too long together.
-fn following<'p>(
-    pack: &'p OpenPack,
-    found: &Frame,
-    frame: FrameId,
-    wanted: u32,
-) -> Vec<(FrameId, &'p Frame)> {
-    let most = found.range().start.saturating_add(AHEAD_BYTES_MAX);
-    let mut end = found.range().end;
-    (1..wanted)
-        .map(|n| FrameId { ordinal: frame.ordinal.saturating_add(n), ..frame })
-        .map_while(|id| Some((id, pack.directory().find(id)?)))
-        .take_while(|(_, next)| {
-            let follows = next.range().start >= end && next.range().end <= most;
+/// The frames behind one in its pack, as far as they end within so many bytes from its start; and the one behind those.
+fn following(pack: &OpenPack, frame: FrameId, wanted: u64) -> (Vec<(FrameId, &Frame)>, Option<FrameId>) {
+    let frames = &pack.directory.frames;
+    let Some((at, first)) = pack.position(frame).and_then(|at| Some((at, frames.get(at)?))) else {
+        return (Vec::new(), None);
+    };
+    let id = |frame: &Frame| {
+        let origin = pack.directory.origin(frame)?;
+        Some(FrameId { pack: origin.pack, ordinal: frame.ordinal })
+    };
+    let (most, mut end) = (first.place.saturating_add(wanted), first.range().end);
+    let behind = frames.iter().skip(at.saturating_add(1));
+    let more: Vec<(FrameId, &Frame)> = behind
+        .take_while(|next| {
+            let follows = next.place >= end && next.range().end <= most;
             end = next.range().end;
             follows
         })
-        .collect()
+        .filter_map(|next| Some((id(next)?, next)))
+        .collect();
+    let next = frames.get(at.saturating_add(more.len()).saturating_add(1)).and_then(id);
+    (more, next)
 }
 
 /// The most recent things by key, as long as their weights stay below a limit; the very last one is always kept.
@@ -512,27 +530,23 @@ mod tests {
         let pack = PackId::new(SessionId([1; 16]), [2; 16]);
         let frame = |ordinal| FrameId { pack, ordinal };
         let mut ahead = Ahead::default();
-        let mut read = |ordinal: u32, there: u32| {
+        let mut read = |ordinal: u32, next: u32| {
             let wanted = ahead.wanted(frame(ordinal));
-            ahead.fetched(frame(ordinal), wanted.min(there) as usize - 1);
-            wanted
+            ahead.next = Some(frame(next));
+            wanted / GRID
         };
-        assert_eq!(
-            [(0, 99), (1, 99), (3, 99), (7, 99), (15, 99), (31, 99)].map(|(at, n)| read(at, n)),
-            [1, 2, 4, 8, 16, 16]
-        );
-        // Fewer were there than were wanted, and the next is the one behind those.
-        assert_eq!(
-            [(47, 5), (52, 99), (7, 99), (40, 99), (39, 99)].map(|(at, n)| read(at, n)),
-            [16, 16, 1, 1, 1]
-        );
+        let rows = [(0, 1), (1, 3), (3, 7), (7, 9), (9, 20), (20, 31), (31, 60), (60, 61)];
+        assert_eq!(rows.map(|(at, next)| read(at, next)), [1, 2, 4, 8, 16, 32, 64, 64]);
+        assert_eq!([(7, 8), (40, 41), (39, 40)].map(|(at, next)| read(at, next)), [1, 1, 1]);
         ahead.least = AHEAD_OF_ALL;
-        let mut read = |ordinal| {
+        let mut read = |ordinal: u32, next: u32| {
             let wanted = ahead.wanted(frame(ordinal));
-            ahead.fetched(frame(ordinal), wanted as usize - 1);
+            ahead.next = Some(frame(next));
             wanted
         };
-        assert_eq!([7, 100, 108, 3].map(&mut read), [8, 8, 16, 8]);
+        let rows = [(7, 8), (100, 108), (108, 116), (3, 4)];
+        let all = AHEAD_OF_ALL;
+        assert_eq!(rows.map(|(at, next)| read(at, next)), [all, all, 2 * all, all]);
     }
 
     #[test]

@@ -21,16 +21,13 @@ use world::{Chance, World};
 
 use crate::catalog::{Catalog, Opened};
 use crate::error::Error;
-use crate::fold::{Finding, Fold, PointRecord};
+use crate::fold::{DRIFT_NS_MAX, Finding, Fold, PointRecord};
 use crate::io::Io;
 use crate::layout;
 use crate::log::{Log, LogEntry, Reading, Refreshed};
 use crate::protocol::Rules;
 use crate::state::State;
 use crate::unlock::unlock;
-
-/// The clock of another host may be this far ahead before its times are not believed: one day.
-const DRIFT_NS_MAX: i64 = 24 * 3600 * 1_000_000_000;
 
 /// How a repository is opened.
 #[derive(Clone)]

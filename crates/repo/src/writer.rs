@@ -40,6 +40,10 @@ const FLUSH_TIME: Duration = Duration::from_secs(120);
 /// And after this many chunks, so that what is known of them until a run lists them, about 200 bytes each, stays small.
 const FLUSH_CHUNKS: u64 = 1 << 17;
 
+/// A frame is needed as long as any chunk in it is, and with it all that its other chunks refer to. So each node of a tree has
+/// a frame to itself: together, an old one that a new point takes over would keep all of the points that were.
+const NODE_FRAME_BYTES: usize = 1;
+
 /// Chunks that one run lists: 8 MB of it.
 const RUN_CHUNKS: usize = 1 << 18;
 
@@ -173,7 +177,8 @@ impl<'r> Writer<'r> {
     /// A worker with a pack of its own.
     pub fn worker(&self, kind: ContentKind) -> Worker<'_, 'r> {
         let pace = Pace::new(&self.repo.world);
-        Worker { writer: self, kind, frame_bytes: FRAME_BYTES_MAX, bench: self.bench(), pace, pack: None }
+        let frame_bytes = if kind == ContentKind::Tree { NODE_FRAME_BYTES } else { FRAME_BYTES_MAX };
+        Worker { writer: self, kind, frame_bytes, bench: self.bench(), pace, pack: None }
     }
 
     /// A worker for blocks of images: of neighbouring blocks some change and some stay, so its frames are short.

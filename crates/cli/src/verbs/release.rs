@@ -31,7 +31,7 @@ impl Release {
         let after = repo.fold();
         let changed =
             |id: &PointId, was: fn(&PointRecord) -> bool| was(&before.points[id]) && !was(&after.points[id]);
-        let known = || before.points.keys().copied();
+        let known = || before.live(None).into_iter().map(|record| record.point.id);
         let free: BTreeSet<PointId> = known().filter(|id| changed(id, PointRecord::is_held)).collect();
         let forgotten: BTreeSet<PointId> = known().filter(|id| changed(id, PointRecord::is_live)).collect();
         for id in &forgotten {

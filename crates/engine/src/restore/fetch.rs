@@ -122,7 +122,7 @@ impl<'s> Planner<'_, 's, '_, '_> {
         let mut found = Vec::with_capacity(frames.len());
         for (id, pieces) in frames {
             let pack = opened.get(&id.pack);
-            let at_hand = pack.and_then(|pack| Some((pack.opener(), slim(pack.directory().find(id)?))));
+            let at_hand = pack.and_then(|pack| Some((pack.opener(), slim(pack.find(id)?))));
             let located = || self.files.reader.locate(id).map(|(pack, frame)| (pack.opener(), slim(&frame)));
             match at_hand.map_or_else(located, Ok) {
                 Ok((pack, frame)) => found.push((pack, frame, pieces)),

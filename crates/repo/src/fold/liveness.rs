@@ -1,7 +1,7 @@
 //! Which points are wanted: hold beats pin beats forget, by nothing but the entries and the times that they state.
 //!
 //! A forgetting counts unless an undo names its entry, or a hold or a pin overrules it. A hold on the point does so
-//! whenever it was stated; one on its source as long as it was stated no later than the forgetting, as what was forgotten
+//! whenever it was stated; one on its source if the forgetting was stated within a day after it, as what was forgotten
 //! before may be swept by now; a pin if the forgetting was stated before the pin's end. So no clock is asked, and everybody
 //! who has the same entries wants the same points. A hold that was released is as if it had never been.
 
@@ -11,7 +11,7 @@ use format::entry::{EntryId, LogicalTime};
 use format::fact::{Forget, Hold};
 use format::id::{HoldId, PointId};
 
-use super::{Fold, PointRecord};
+use super::{DRIFT_NS_MAX, Fold, PointRecord};
 
 /// A hold and who stated it first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,8 +128,8 @@ impl Fold {
 /// Holds by what they cover.
 struct Holds<'f> {
     of_points: BTreeMap<PointId, BTreeSet<HoldId>>,
-    /// Beside their ids when the first of them was stated.
-    of_sources: BTreeMap<&'f str, (LogicalTime, BTreeSet<HoldId>)>,
+    /// And when they were stated.
+    of_sources: BTreeMap<&'f str, BTreeMap<HoldId, LogicalTime>>,
 }
 
 impl<'f> Holds<'f> {
@@ -140,10 +140,7 @@ impl<'f> Holds<'f> {
                 sorted.of_points.entry(point).or_default().insert(*id);
             }
             if let Some(source) = &record.hold.source {
-                let first = || (record.stated, BTreeSet::new());
-                let (stated, ids) = sorted.of_sources.entry(source).or_insert_with(first);
-                *stated = (*stated).min(record.stated);
-                ids.insert(*id);
+                sorted.of_sources.entry(source).or_default().insert(*id, record.stated);
             }
         }
         sorted
@@ -152,12 +149,21 @@ impl<'f> Holds<'f> {
     fn over(&self, record: &PointRecord) -> BTreeSet<HoldId> {
         let of_point = self.of_points.get(&record.point.id).into_iter().flatten();
         let of_source =
-            self.of_sources.get(record.point.source.as_str()).into_iter().flat_map(|(_, ids)| ids);
+            self.of_sources.get(record.point.source.as_str()).into_iter().flat_map(BTreeMap::keys);
         of_point.chain(of_source).copied().collect()
     }
 
     fn overrule(&self, record: &PointRecord, forgotten: LogicalTime) -> bool {
-        let of_source = self.of_sources.get(record.point.source.as_str());
-        self.of_points.contains_key(&record.point.id) || of_source.is_some_and(|(held, _)| *held <= forgotten)
+        let of_source =
+            self.of_sources.get(record.point.source.as_str()).into_iter().flat_map(BTreeMap::values);
+        self.of_points.contains_key(&record.point.id)
+            || of_source.into_iter().any(|held| is_concurrent(*held, forgotten))
     }
+}
+
+/// Whether a forgetting stated then may have been written by somebody who did not see a hold on the source. Whoever sees one
+/// forgets nothing of it, so this is about moments. A later time is that of a clock that is ahead: such a forgetting may have
+/// come first, and its point may be swept already.
+fn is_concurrent(held: LogicalTime, forgotten: LogicalTime) -> bool {
+    held <= forgotten && forgotten.time <= held.time.saturating_add(DRIFT_NS_MAX)
 }
