@@ -117,6 +117,7 @@ struct Known {
 }
 
 /// The checkers' own memory of one history.
+#[derive(Default)]
 pub(super) struct Journal {
     bundle: Mutex<Option<Bundle>>,
     known: Mutex<Known>,
@@ -125,12 +126,6 @@ pub(super) struct Journal {
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Journal")
-    }
-}
-
-impl Default for Journal {
-    fn default() -> Journal {
-        Journal { bundle: Mutex::default(), known: Mutex::default() }
     }
 }
 
