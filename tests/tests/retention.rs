@@ -384,7 +384,7 @@ fn what_a_sweep_took_is_gone_for_undo_pin_and_hold_and_nothing_is_said_of_it() {
     ];
     for words in rows {
         machine.run(words).assert_failed(4, "is gone: a sweep took what they need");
-        assert_eq!(listed(&machine, &[]), [second.clone()]);
+        assert_eq!(listed(&machine, &[]), std::slice::from_ref(&second));
     }
     machine.done(&["verify"]);
     machine.done(&["restore", &second, "--into", "out"]);
