@@ -274,6 +274,9 @@ impl<'r> Sweep<'r> {
     fn finish(mut self) -> Result<Swept, Error> {
         let (mut finish, mut effect) = Finish::<Real>::begin(self.repo.rules, Tidy::PacksAndSessions);
         loop {
+            if self.repo.world.is_stopped() {
+                return Err(Error::GivenUp);
+            }
             if finish.is_waiting() && matches!(effect, Effect::List(crate::protocol::List::Logs { .. })) {
                 if !self.wait_a_little()? {
                     self.done.waits_for =
@@ -314,7 +317,7 @@ impl<'r> Sweep<'r> {
             return Ok(false);
         }
         self.repo.io.sleep(&self.repo.world, left.min(POLL));
-        if self.repo.world.is_stopped() { Err(Error::GivenUp) } else { Ok(true) }
+        Ok(true)
     }
 
     /// Gives up those among the sessions waited for that were silent for long enough.

@@ -64,7 +64,10 @@ impl Sweep {
             return Ok(verbs::of_history(&repo));
         }
         context.stops_in_order();
-        let swept = sweep.apply(&plan)?;
+        let swept = sweep.apply(&plan).map_err(|error| match error {
+            repo::Error::GivenUp => Error::Interrupted,
+            error => error.into(),
+        })?;
         context.finish();
         let body = json!({ "applied": true, "plan": document(&plan), "swept": done(&swept) });
         context.out.summary("sweep/1", body, |out| tell_done(out, &swept))?;
