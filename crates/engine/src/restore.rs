@@ -107,6 +107,8 @@ pub struct Report {
     pub shortfalls: Vec<Problem>,
     /// Why a sweep could have taken the point from under the restore, if so.
     pub unprotected: Option<String>,
+    /// Why it could not be said that the restore is over, if so: sweeps wait for it until somebody lets it expire.
+    pub unended: Option<String>,
     /// How long it took.
     pub time: Duration,
 }
@@ -156,10 +158,21 @@ pub fn restore(repo: &Repo, request: &Request) -> Result<Report, Error> {
 /// As [`restore`], within other limits.
 pub fn restore_within(repo: &Repo, request: &Request, limits: Limits) -> Result<Report, Error> {
     let begun = repo.world().monotonic();
-    let guard = repo.guard(BTreeSet::from([request.point.point.id]));
-    match restore_guarded(repo, request, limits, &guard) {
+    let include = Include::new(&request.include)?;
+    let reader = Reader::new(repo)?;
+    if request.include.is_empty() {
+        reader.expect_all();
+    }
+    let target = Target::open(&request.into, request.existing, request.ownership)?
+        .keeping_parts(format!("{:.12}", request.point.point.id.to_string()));
+    if let Some(onto) = target.onto() {
+        onto::check(&reader, request, &include, onto)?;
+    }
+    let guard = repo.guard(BTreeSet::from([request.point.point.id]))?;
+    match restore_guarded((&reader, &guard), request, limits, (&include, &target)) {
         Ok(mut report) => {
-            report.unprotected = guard.unprotected().or(guard.end().err().map(|error| error.to_string()));
+            report.unprotected = guard.unprotected();
+            report.unended = guard.end().err().map(|error| error.to_string());
             report.time = repo.world().monotonic().saturating_sub(begun);
             Ok(report)
         }
@@ -174,21 +187,12 @@ pub fn restore_within(repo: &Repo, request: &Request, limits: Limits) -> Result<
 }
 
 fn restore_guarded<'r>(
-    repo: &'r Repo,
+    (reader, guard): (&Reader<'r>, &Guard<'r>),
     request: &Request,
     limits: Limits,
-    guard: &Guard<'r>,
+    (include, target): (&Include, &Target),
 ) -> Result<Report, Error> {
-    let include = Include::new(&request.include)?;
-    let reader = Reader::new(repo)?;
-    if request.include.is_empty() {
-        reader.expect_all();
-    }
-    let target = Target::open(&request.into, request.existing, request.ownership)?
-        .keeping_parts(format!("{:.12}", request.point.point.id.to_string()));
-    if let Some(onto) = target.onto() {
-        onto::check(&reader, request, &include, onto)?;
-    }
+    let repo = reader.repo();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(request.cores.max(1))
         .build()
@@ -196,13 +200,13 @@ fn restore_guarded<'r>(
     repo.world().report(Step::Phase("restoring"));
     let sizes = request.point.point.sizes;
     repo.world().report(Step::Expect { items: sizes.files, bytes: sizes.bytes_logical });
-    let files = Files::new(&reader, &target);
+    let files = Files::new(reader, target);
     let mut run = Run {
-        reader: &reader,
+        reader,
         guard,
-        target: &target,
+        target,
         request,
-        include: &include,
+        include,
         files: &files,
         directories: Later::new(limits.directories),
         flagged: Later::new(limits.directories),

@@ -21,19 +21,25 @@ pub struct Guard<'r> {
 
 impl Repo {
     /// Protects these points until the guard is ended.
-    pub fn guard(&self, points: BTreeSet<PointId>) -> Guard<'_> {
+    ///
+    /// # Errors
+    /// Where the region does not answer: whatever was to be read there would meet the same.
+    pub fn guard(&self, points: BTreeSet<PointId>) -> Result<Guard<'_>, Error> {
         let wanted = points.len();
-        let opened = self.reading_signer().and_then(|signer| {
-            Session::open(self, signer, Purpose::Read, points).map_err(|error| error.to_string())
-        });
-        let held = opened.and_then(|mut session| {
-            if session.accepted().len() == wanted {
-                return Ok(session);
+        let opened = match self.reading_signer() {
+            Ok(signer) => Session::open(self, signer, Purpose::Read, points),
+            Err(why) => return Ok(Guard { state: Mutex::new(Err(why)) }),
+        };
+        let held = match opened {
+            Ok(session) if session.accepted().len() == wanted => Ok(session),
+            Ok(mut session) => {
+                let _ = session.commit(Vec::new(), Vec::new(), BTreeSet::new(), true);
+                Err("what it needs is being swept already".to_owned())
             }
-            let _ = session.commit(Vec::new(), Vec::new(), BTreeSet::new(), true);
-            Err("what it needs is being swept already".to_owned())
-        });
-        Guard { state: Mutex::new(held) }
+            Err(error) if error.is_about_place() => return Err(error),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok(Guard { state: Mutex::new(held) })
     }
 
     /// Who announces that something is read: this host, or the root where this host was never let in.

@@ -18,8 +18,10 @@ use crate::error::Error;
 use crate::fold::Fold;
 use crate::io::Wanted;
 use crate::layout;
+use crate::protocol::Mark;
 use crate::reader::GRID;
 use crate::repo::Repo;
+use crate::stated::Real;
 
 /// Bytes of directories in flight.
 const FLIGHT_BYTES_MAX: u64 = 32 << 20;
@@ -147,22 +149,51 @@ impl<'r> Marker<'r> {
     /// # Errors
     /// [`Error::Unmarked`] where a frame of them is nowhere.
     pub(crate) fn mark(&mut self, points: &BTreeSet<PointId>) -> Result<Marked, Error> {
+        self.renew();
+        let mut marked = Marked::default();
+        self.add(&mut marked, points, &|_| false)?;
+        Ok(marked)
+    }
+
+    /// Every frame that is needed. Of points that are not live, but roots of sessions at work, something may be swept: then the
+    /// session gives such a root up, or has never looked at it, and what is left of it is marked all the same.
+    pub(crate) fn mark_needed(&mut self, mark: &Mark<Real>) -> Result<Marked, Error> {
+        self.renew();
+        let (live, roots) = mark.points.iter().copied().partition(|point| mark.logs.is_live(point));
+        let mut marked = Marked::default();
+        self.add(&mut marked, &live, &|_| false)?;
+        self.add(&mut marked, &roots, &|frame| mark.sweeps.is_condemned(&frame.pack))?;
+        Ok(marked)
+    }
+
+    fn renew(&mut self) {
         self.take(self.repo.fold());
         // A pack that was not there may be in another place by now.
         self.known.retain(|_, known| known.is_ok());
-        let mut marked = Marked::default();
+    }
+
+    fn add(
+        &mut self,
+        marked: &mut Marked,
+        points: &BTreeSet<PointId>,
+        may_be_gone: &dyn Fn(&FrameId) -> bool,
+    ) -> Result<(), Error> {
         let roots = points.iter().filter_map(|point| self.fold.points.get(point));
         let mut open: Vec<FrameId> = roots.map(|record| record.point.root.frame()).collect();
         open.retain(|frame| marked.insert(*frame));
         while !open.is_empty() {
-            let found = self.follow(open)?;
+            let found = self.follow(open, may_be_gone)?;
             open = found.into_iter().filter(|frame| marked.insert(*frame)).collect();
         }
-        Ok(marked)
+        Ok(())
     }
 
     /// The frames that these refer to.
-    fn follow(&mut self, open: Vec<FrameId>) -> Result<Vec<FrameId>, Error> {
+    fn follow(
+        &mut self,
+        open: Vec<FrameId>,
+        may_be_gone: &dyn Fn(&FrameId) -> bool,
+    ) -> Result<Vec<FrameId>, Error> {
         let mut found: Vec<FrameId> = open
             .iter()
             .flat_map(|frame| self.substitutes.get(frame).into_iter().flatten())
@@ -172,7 +203,8 @@ impl<'r> Marker<'r> {
         if !nowhere.is_empty() && self.look_again(&nowhere)? {
             nowhere = self.take_all_refs(nowhere, &mut found)?;
         }
-        match nowhere.iter().find(|frame| !self.substitutes.contains_key(frame)) {
+        let is_fine = |frame: &FrameId| self.substitutes.contains_key(frame) || may_be_gone(frame);
+        match nowhere.iter().find(|frame| !is_fine(frame)) {
             Some(frame) => Err(self.unmarked(*frame)),
             None => Ok(found),
         }

@@ -161,7 +161,6 @@ impl<'r> Sweep<'r> {
         let roots = running.flat_map(|(_, standing)| standing.roots.iter().copied());
         let live = logs.points().map(|(point, _)| *point).filter(|point| logs.is_live(point));
         let points: BTreeSet<_> = roots.chain(live).collect();
-        let marked = self.marker.mark(&points)?;
         let listed: BTreeSet<PackId> =
             packs.iter().copied().filter(|pack| !sweeps.is_condemned(pack)).collect();
         let mark = Mark {
@@ -170,6 +169,7 @@ impl<'r> Sweep<'r> {
             sweeps: std::sync::Arc::new(sweeps),
             listed: Some(std::sync::Arc::new(listed)),
         };
+        let marked = self.marker.mark_needed(&mark)?;
         Ok(self.planned(&packs, &mark, &marked))
     }
 

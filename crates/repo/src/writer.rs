@@ -293,11 +293,16 @@ impl<'r> Writer<'r> {
         self.repo.check_counts(self.writer, self.id)
     }
 
-    /// Ends the session without a point; what was stored stays for the next run.
+    /// Ends the session without a point; what was stored stays for the next run. Uploads that failed do not keep it from its
+    /// end, for which sweeps wait; only where the place does not answer nobody waits for that once more.
     pub fn abandon(&self) -> Result<(), Error> {
-        self.settle()?;
+        let settled = self.settle();
+        if settled.as_ref().is_err_and(Error::is_about_place) {
+            return settled;
+        }
         let brings = std::mem::take(&mut *lock(&self.settled));
-        lock(&self.session).commit(Vec::new(), brings, BTreeSet::new(), true)
+        let ended = lock(&self.session).commit(Vec::new(), brings, BTreeSet::new(), true);
+        settled.and(ended)
     }
 
     /// Brings what is stored so far, if it is time.

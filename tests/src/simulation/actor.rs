@@ -143,7 +143,7 @@ impl Acting for Restorer {
         let Some(record) = some_point(host, chance)? else { return Ok(()) };
         let hides = host.plays(Prank::HidesDamage);
         let damage = if hides { Damage::Hidden } else { Damage::Told };
-        let guard = host.repo.guard(BTreeSet::from([record.point.id]));
+        let guard = host.repo.guard(BTreeSet::from([record.point.id]))?;
         if guard.unprotected().is_none() {
             host.journal().relies(host.actor, BTreeSet::from([record.point.id]));
         }

@@ -175,6 +175,7 @@ fn tell(context: &Context, request: &Request, report: &Report) -> Result<Outcome
     body["problems"] = show::problems(&report.problems);
     body["shortfalls"] = show::problems(&report.shortfalls);
     body["unprotected"] = report.unprotected.clone().into();
+    body["unended"] = report.unended.clone().into();
     context.out.summary("restore/1", body, |out| {
         let point = &request.point.point;
         let source = show::bytes(point.source.as_bytes());
@@ -234,6 +235,12 @@ fn warn(context: &Context, request: &Request, report: &Report) {
         context.out.hint(&format!(
             "another point may have what is lost: `seawall find NAME{flags}`. While its source has it, `seawall verify --level \
              L1{flags}` and then `seawall backup{flags}` heal this point too"
+        ));
+    }
+    if let Some(why) = &report.unended {
+        context.out.note(format!(
+            "nobody could be told that this restore is over ({why}): sweeps wait for it until `seawall session expire ID{}`",
+            context.shown_flags()
         ));
     }
     if let Some(why) = &report.unprotected {

@@ -60,7 +60,7 @@ impl Sweep<'_> {
     }
 
     fn needed(&mut self, mark: &Mark<Real>) -> Result<Needed<Real>, Error> {
-        let marked = self.marker.mark(&mark.points)?;
+        let marked = self.marker.mark_needed(mark)?;
         let mut needed = Needed { staying: BTreeSet::new(), others: BTreeSet::new() };
         for pack in marked.packs() {
             if mark.stays(&pack) {
