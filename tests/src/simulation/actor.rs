@@ -78,6 +78,13 @@ impl Host<'_> {
         &self.cast.journal
     }
 
+    /// Does nothing for so long.
+    pub(super) fn pause(&self, time: Duration) {
+        if !time.is_zero() {
+            self.cast.stage.pause(self.actor, time);
+        }
+    }
+
     /// Whether this bug is planted.
     pub(super) fn plays(&self, prank: Prank) -> bool {
         self.cast.plan.plant == Some(Plant::Prank(prank))
@@ -119,7 +126,8 @@ impl Acting for Writer {
             1 => Some(PointKind::Differential),
             _ => None,
         };
-        acts::backup(host, &mut self.0, kind).map(drop)
+        let pauses = [0; 3].map(|_| leisure(chance));
+        acts::backup(host, &mut self.0, kind, pauses).map(drop)
     }
 
     fn lose_memory(&mut self) {
@@ -127,12 +135,25 @@ impl Acting for Writer {
     }
 }
 
-/// A point of those that are live, drawn by chance.
+/// How long somebody at work does nothing: often not at all or some seconds, now and then minutes or an hour.
+fn leisure(chance: &mut Chance) -> Duration {
+    let most = match chance.below(12) {
+        0..5 => 1,
+        5..9 => 40,
+        9..11 => 300,
+        _ => 3600,
+    };
+    Duration::from_secs(chance.below(most))
+}
+
+/// A point of those that are live, drawn by chance: often the newest of some source, upon which others build.
 pub(super) fn some_point(host: &Host<'_>, chance: &mut Chance) -> Result<Option<repo::PointRecord>, Error> {
     let fold = host.repo.refresh()?;
     let live = fold.live(None);
     let lot = usize::try_from(chance.below(live.len() as u64)).expect("a history has few points");
-    Ok(live.get(lot).map(|record| (*record).clone()))
+    let drawn = live.get(lot).copied();
+    let newest = drawn.and_then(|record| fold.newest(Some(&record.point.source), i64::MAX));
+    Ok(if chance.below(2) == 0 { newest } else { drawn }.cloned())
 }
 
 /// Brings points back and compares them with what their writers know.
@@ -147,6 +168,7 @@ impl Acting for Restorer {
         if guard.unprotected().is_none() {
             host.journal().relies(host.actor, BTreeSet::from([record.point.id]));
         }
+        host.pause(leisure(chance));
         let read =
             Reader::new(host.repo).and_then(|reader| acts::restore(&reader, record.point.root, damage));
         host.journal().released(host.actor);
@@ -189,9 +211,9 @@ impl Acting for Auditor {
 }
 
 /// Steps that a history must have at least.
-const STEPS_MIN: u64 = 220;
+const STEPS_MIN: u64 = 210;
 /// Acts after which even the one who goes on stops.
-const ACTS_MAX: u64 = 40;
+const ACTS_MAX: u64 = 12;
 
 /// Plays all lives of a role; the repository as the last one has it, if it did not die.
 pub(super) fn play(cast: &Cast, role: &Role) -> Option<Repo> {
@@ -267,7 +289,7 @@ impl Scene<'_> {
                 Some(repo) => acting.act(&Host { cast, actor: role.actor, repo }, &mut chance),
             };
             self.report(outcome);
-            cast.stage.pause(role.actor, Duration::from_secs(chance.below(600)));
+            cast.stage.pause(role.actor, Duration::from_secs(chance.below(120)));
         }
         if gate.is_dead() {
             self.leave_state_as_it_was(repo);
@@ -280,7 +302,11 @@ impl Scene<'_> {
     fn wants_more(&self, done: u64) -> bool {
         let lacks = || {
             let faults: usize = self.cast.ways.values().map(|way| way.met().len()).sum();
-            self.cast.stage.steps() < STEPS_MIN || faults == 0
+            let deletions = self.cast.journal.counts().deletions;
+            match self.role.part {
+                Part::Sweeper => deletions == 0,
+                _ => self.cast.stage.steps() < STEPS_MIN || faults == 0,
+            }
         };
         done <= self.life.acts || (self.role.goes_on && self.is_last && done < ACTS_MAX && lacks())
     }

@@ -5,6 +5,7 @@
 //! point before the commit and of its acknowledgement behind it. A restore gives all bytes or an error.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use format::compress::Effort;
 use format::fact::{Point, PointKind, Sizes};
@@ -22,11 +23,16 @@ use super::journal::{Files, Made};
 use super::plant::Prank;
 use super::source::{File, Remembered, Source};
 
+/// How long a backup does nothing: when it has announced itself, when it has referred to data, and before it commits. Sweeps
+/// begin and end meanwhile.
+pub(super) type Pauses = [Duration; 3];
+
 /// Makes a point of `source`; it counts when this returns.
 pub(super) fn backup(
     host: &Host<'_>,
     source: &mut Source,
     kind: Option<PointKind>,
+    pauses: Pauses,
 ) -> Result<PointId, Error> {
     let repo = host.repo;
     repo.may_add(&source.name)?;
@@ -38,7 +44,7 @@ pub(super) fn backup(
     let writer = Writer::open(repo, basis.into_iter().collect(), Style { effort: Effort::Level(1), reuse })?;
     host.journal().relies(host.actor, writer.accepted());
     let basis = basis.filter(|basis| writer.accepted().contains(basis));
-    let made = Backup { host, writer, kind, basis }.run(source);
+    let made = Backup { host, writer, kind, basis, pauses }.run(source);
     host.journal().released(host.actor);
     made
 }
@@ -65,13 +71,14 @@ fn knows_damage(repo: &Repo, source: &str) -> bool {
 }
 
 /// Two or three blocks share a frame, so some frames of a pack are needed and others are not.
-const FRAME_BYTES: usize = 1000;
+const FRAME_BYTES: usize = 700;
 
 struct Backup<'h, 'r> {
     host: &'h Host<'r>,
     writer: Writer<'r>,
     kind: PointKind,
     basis: Option<PointId>,
+    pauses: Pauses,
 }
 
 /// Versions and contents by path.
@@ -88,8 +95,10 @@ impl Backup<'_, '_> {
     fn run(&self, source: &mut Source) -> Result<PointId, Error> {
         let (repo, journal) = (self.host.repo, self.host.journal());
         let (point, as_of) = (repo.fresh_point(), repo.world().now_ns());
+        self.host.pause(self.pauses[0]);
         let stored = self.store(source).inspect_err(|_| drop(self.writer.abandon()))?;
         self.writer.settle()?;
+        self.host.pause(self.pauses[2]);
         let made = Made::new(&source.name, source.all(), stored.frames.clone());
         journal.making(point, made);
         let committed = self.writer.commit(self.record(point, as_of, source, stored.root));
@@ -135,6 +144,7 @@ impl Backup<'_, '_> {
             };
             contents.insert(path.clone(), (file.version, content));
         }
+        self.host.pause(self.pauses[1]);
         data.worker.finish()?;
         if self.host.plays(Prank::MixesFiles) {
             mix(&mut contents);

@@ -234,7 +234,7 @@ impl Left<'_> {
 
 /// Whoever did not end is dead by now.
 const OPTIONS: Options = Options {
-    repack_below: 50,
+    repack_below: 100,
     repack_bytes_max: 1 << 30,
     wait: Duration::from_secs(600),
     expire_after: Duration::from_secs(15),

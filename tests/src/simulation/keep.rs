@@ -22,7 +22,7 @@ pub(super) struct Keeper {
 impl Acting for Keeper {
     fn act(&mut self, host: &Host<'_>, chance: &mut Chance) -> Result<(), Error> {
         let lot = chance.below(20);
-        if lot < 6
+        if lot < 3
             && let Some(point) = self.forgotten.pop()
         {
             return undo(host, point);

@@ -151,9 +151,9 @@ impl Gate {
 /// How long a call takes: mostly milliseconds, now and then hours, rarely days.
 fn delay(pace: &mut Chance) -> Duration {
     let length_ms = match pace.below(1000) {
-        0..2 => 3 * 24 * 3600 * 1000,
-        2..14 => 2 * 3600 * 1000,
-        14..100 => 20_000,
+        0 => 3 * 24 * 3600 * 1000,
+        1..4 => 2 * 3600 * 1000,
+        4..80 => 20_000,
         _ => 60,
     };
     Duration::from_millis(1 + pace.below(length_ms))

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use repo::protocol::Rule;
 use storage::{Fault, Odds};
 use world::Chance;
 
@@ -116,13 +117,16 @@ impl Plan {
     /// The history of this seed.
     pub fn draw(seed: u64, plant: Option<Plant>) -> Plan {
         let mut chance = stream(seed, "cast", 0);
-        let mut parts = vec![Part::Writer; 3 + usize::from(chance.below(3) == 0)];
-        parts.extend([Part::Restorer, Part::Keeper, Part::Sweeper]);
-        let more = [Part::Restorer, Part::Verifier, Part::Auditor, Part::Sweeper];
-        parts.extend(more.into_iter().filter(|_| chance.below(3) == 0));
+        let mut parts = vec![Part::Writer; 3 + usize::from(chance.below(4) == 0)];
+        parts.extend([Part::Keeper, Part::Sweeper]);
+        let more = [Part::Restorer, Part::Sweeper, Part::Verifier, Part::Auditor];
+        let odds = [2, 2, 4, 4];
+        parts.extend(
+            more.into_iter().zip(odds).filter(|(_, odds)| chance.below(*odds) == 0).map(|(part, _)| part),
+        );
         let roles =
             parts.into_iter().enumerate().map(|(actor, part)| Role::draw(seed, actor, part)).collect();
-        Plan { seed, roles, odds: draw_odds(seed), steps_max: None, plant }
+        Plan { seed, roles, odds: draw_odds(seed, plant), steps_max: None, plant }
     }
 
     /// The same without what is cut away.
@@ -137,17 +141,29 @@ impl Plan {
     }
 }
 
-fn draw_odds(seed: u64) -> Odds {
+/// The faults against which a rule stands, where it is planted that it does not.
+fn faults_against(plant: Option<Plant>) -> &'static [Fault] {
+    match plant {
+        Some(Plant::Rule(Rule::FailedListStops)) => &[Fault::Before, Fault::Denied],
+        Some(Plant::Rule(Rule::ReadBackBeforeAnnounce)) => &[Fault::Lost],
+        _ => &[],
+    }
+}
+
+fn draw_odds(seed: u64, plant: Option<Plant>) -> Odds {
     let mut chance = stream(seed, "odds", 0);
+    // Where much goes wrong, few sweeps come to their end.
+    let most = if chance.below(4) == 0 { 12 } else { 3 };
     let mut odds = Odds::new();
     for fault in FAULTS {
         // What is torn stays torn, and sweeps refuse to go on until somebody has looked at it.
-        let one_in = if fault == Fault::Torn { 6 } else { 2 };
-        let (is_there, often) = (chance.below(one_in) == 0, 1 + chance.below(12));
+        let one_in = if fault == Fault::Torn { 12 } else { 3 };
+        let (is_there, often) = (chance.below(one_in) == 0, 1 + chance.below(most));
         if is_there {
             odds.insert(fault, u32::try_from(often).expect("a small number"));
         }
     }
+    odds.extend(faults_against(plant).iter().map(|fault| (*fault, 40)));
     if odds.is_empty() {
         odds.insert(Fault::After, 10);
     }
@@ -158,10 +174,11 @@ impl Role {
     fn draw(seed: u64, actor: Actor, part: Part) -> Role {
         let mut chance = stream(seed, "role", actor as u64);
         let is_first = actor == 0;
-        let count = 1 + chance.below(3) + u64::from(is_first);
+        let count = 1 + u64::from(is_first || chance.below(3) == 0);
         let lives = (0..count).map(|life| draw_life(&mut chance, (actor, part), life, count)).collect();
         let ahead_ns = draw_clock(&mut chance);
-        Role { actor, part, ahead_ns, lives, is_patient: chance.below(4) > 0, goes_on: is_first }
+        let goes_on = is_first || part == Part::Sweeper;
+        Role { actor, part, ahead_ns, lives, is_patient: chance.below(4) > 0, goes_on }
     }
 }
 
@@ -180,11 +197,15 @@ fn draw_life(chance: &mut Chance, (actor, part): (Actor, Part), life: u64, count
     let acts = match part {
         Part::Writer => 2 + chance.below(2),
         Part::Auditor => 1,
-        Part::Keeper => 2 + chance.below(4),
-        _ => 1 + chance.below(3),
+        Part::Keeper => 3 + chance.below(3),
+        Part::Sweeper => 2 + chance.below(3),
+        _ => 1 + chance.below(2),
     };
-    let hours = if happens(chance, 200) { 72 } else { 2 };
-    let before = Duration::from_secs(chance.below(hours * 3600));
+    let most = if happens(chance, 30) { 72 * 3600 } else { 200 };
+    // Before there are points, there is nothing to forget and to sweep.
+    let least =
+        if life == 0 && matches!(part, Part::Keeper | Part::Sweeper | Part::Restorer) { 150 } else { 0 };
+    let before = Duration::from_secs(least + chance.below(most));
     Life { memory, acts, death: dies.then_some(death), before }
 }
 

@@ -35,7 +35,7 @@ pub struct Orders {
 pub struct Run {
     /// What happened in all of them together.
     pub counts: Counts,
-    /// Histories without a step, a death or a fault that each must have, by seed.
+    /// Histories without the steps, the death, the fault or the deletion that each must have, by seed.
     pub thin: Vec<u64>,
     /// The seed that broke something, and what came of it.
     pub broken: Option<(u64, Outcome)>,
@@ -74,7 +74,7 @@ impl Run {
 
     fn take(&mut self, seed: u64, outcome: Outcome) {
         let counts = &outcome.counts;
-        if counts.steps < STEPS_MIN || counts.crashes == 0 || counts.faults() == 0 {
+        if counts.steps < STEPS_MIN || counts.crashes == 0 || counts.faults() == 0 || counts.deletions == 0 {
             self.thin.push(seed);
         }
         self.counts.add(counts);

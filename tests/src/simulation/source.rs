@@ -16,6 +16,8 @@ const POOL_BLOCKS: u64 = 24;
 const NAMES: u64 = 8;
 /// Blocks of the longest file.
 const BLOCKS_MAX: u64 = 4;
+/// Writes with which a source begins: several files in one pack, of which some die later.
+const FILES_FIRST: u64 = 6;
 
 /// One file: whenever it is written it gets a version that it never had before.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub(super) struct Source {
     pub files: BTreeMap<String, File>,
     /// What its last backup remembered on this host.
     pub remembered: Option<Remembered>,
+    /// What files held before they were written again; some of it comes back.
+    past: Vec<Vec<Vec<u8>>>,
     versions: u64,
     seed: u64,
 }
@@ -63,17 +67,27 @@ pub(super) struct Source {
 impl Source {
     /// A source with a few files.
     pub(super) fn new(seed: u64, name: &str, chance: &mut Chance) -> Source {
-        let mut source =
-            Source { name: name.to_owned(), files: BTreeMap::new(), remembered: None, versions: 0, seed };
-        (0..4).for_each(|_| source.write(chance));
+        let mut source = Source {
+            name: name.to_owned(),
+            files: BTreeMap::new(),
+            remembered: None,
+            past: Vec::new(),
+            versions: 0,
+            seed,
+        };
+        (0..FILES_FIRST).for_each(|_| source.write(chance));
         source
     }
 
-    /// Some files are written, one is removed.
+    /// Some files are written, one is removed, and one is again what some file was before.
     pub(super) fn change(&mut self, chance: &mut Chance) {
         (0..1 + chance.below(3)).for_each(|_| self.write(chance));
         if chance.below(4) == 0 {
-            self.files.remove(&name(chance));
+            let removed = self.files.remove(&name(chance));
+            self.past.extend(removed.map(|file| file.blocks));
+        }
+        if chance.below(2) == 0 {
+            self.bring_back(chance);
         }
     }
 
@@ -94,13 +108,22 @@ impl Source {
             let at = usize::try_from(chance.below(blocks.len() as u64)).expect("a file has few blocks");
             blocks[at] = block;
         }
-        self.files.insert(path, File { version: self.versions, blocks });
+        let before = self.files.insert(path, File { version: self.versions, blocks });
+        self.past.extend(before.map(|file| file.blocks));
     }
 
-    /// Mostly a block of the pool, now and then one of its own, sometimes a tiny one.
+    fn bring_back(&mut self, chance: &mut Chance) {
+        let lot = usize::try_from(chance.below(self.past.len() as u64)).expect("a source has a short past");
+        if let Some(blocks) = self.past.get(lot).cloned() {
+            self.versions += 1;
+            self.files.insert(name(chance), File { version: self.versions, blocks });
+        }
+    }
+
+    /// Mostly a block of the pool, often one of its own, sometimes a tiny one.
     fn block(&self, chance: &mut Chance) -> Vec<u8> {
         let (purpose, number) = match chance.below(8) {
-            0 => ("own block", chance.below(u64::MAX)),
+            0 | 2 => ("own block", chance.below(u64::MAX)),
             1 => ("tiny block", chance.below(POOL_BLOCKS)),
             _ => ("block", chance.below(POOL_BLOCKS)),
         };
