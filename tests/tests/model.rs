@@ -81,6 +81,11 @@ fn each_renewal_covers_what_it_states() {
 }
 
 #[test]
+fn a_renewal_that_covers_nothing_more_keeps_sweeps_waiting() {
+    holds(&scenarios::insisting(Rules::all()));
+}
+
+#[test]
 fn what_is_brought_before_its_point_may_be_condemned_and_harms_nothing() {
     holds(&scenarios::bringing(Rules::all()));
 }

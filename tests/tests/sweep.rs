@@ -353,3 +353,62 @@ fn a_history_that_lost_an_entry_deletes_nothing() {
     machine.done(&["sweep", "--apply"]);
     assert_restores(&machine, &second, &Listing::of(&machine.at("tree")), "out");
 }
+
+#[test]
+fn a_repository_that_came_back_from_an_old_copy_is_not_swept() {
+    let (machine, first, second) = with_two_points();
+    let copied =
+        std::process::Command::new("cp").arg("-a").arg(machine.repository()).arg(machine.at("old")).status();
+    assert!(copied.unwrap().success());
+    write(&machine, "later", 7, 1 << 20);
+    backed_up(&machine);
+    machine.done(&["forget", "--apply", &first]);
+    fs::rename(machine.repository(), machine.at("lost")).unwrap();
+    fs::rename(machine.at("old"), machine.repository()).unwrap();
+    let before = stored(&machine);
+    machine.run(&["sweep", "--apply"]).assert_failed(3, "was here before and is gone");
+    assert_eq!(stored(&machine), before);
+    fs::remove_file(machine.at("tree/later")).unwrap();
+    machine.run(&["restore", &second, "--into", "out"]);
+    assert_eq!(fs::read(machine.at("out/new")).unwrap(), fs::read(machine.at("tree/new")).unwrap());
+}
+
+#[test]
+fn a_host_that_was_cloned_loses_nothing_to_its_twin() {
+    let (machine, first, second) = with_two_points();
+    let truth = Listing::of(&machine.at("tree"));
+    let twin = Machine::with_key_of(&machine);
+    fs::remove_dir(twin.at("state")).unwrap();
+    let copied =
+        std::process::Command::new("cp").arg("-a").arg(machine.at("state")).arg(twin.at("state")).status();
+    assert!(copied.unwrap().success());
+    write(&twin, "own", 9, 2 << 20);
+    let mut both = vec![machine.start(&["backup", "tree"]), twin.start(&["backup", "tree"])];
+    machine.done(&["forget", "--apply", &first]);
+    both.push(twin.start(&["sweep", "--apply", "--wait", "20s", "--repack-below", "100"]));
+    both.push(machine.start(&["sweep", "--apply", "--wait", "20s", "--repack-below", "100"]));
+    for child in both {
+        let said = ended(child);
+        assert!([0, 5].contains(&said.code), "{said}");
+    }
+    assert_restores(&machine, &second, &truth, "out");
+    machine.done(&["verify", "--level", "L1"]);
+    machine.done(&["verify", "--level", "L2"]);
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let (machine, first, _) = with_two_points();
+    machine.done(&["forget", "--apply", &first]);
+    let all = || below(&machine.repository()).into_iter().collect::<std::collections::BTreeSet<PathBuf>>();
+    let before = all();
+    let other = Machine::with_key_of(&machine);
+    for host in [&machine, &other] {
+        let said = host.done(&["sweep"]);
+        let told = String::from_utf8_lossy(&said.out).into_owned();
+        assert!(told.contains("--apply") && told.contains("never verified"), "{told}");
+        assert_eq!(all(), before);
+    }
+    machine.done(&["verify"]);
+    assert_eq!(machine.json(&["sweep"])["plan"]["points_unverified"], 0);
+}

@@ -135,7 +135,10 @@ fn of_sweep(error: &repo::Error, flags: &str) -> Option<String> {
 fn of_guard(point: &format::id::PointId, reason: repo::retention::Reason, flags: &str) -> String {
     use repo::retention::Reason as R;
     match reason {
-        R::Held => format!("if that is yours to decide, `seawall release {point:.12}{flags}` ends the hold"),
+        R::Held => {
+            let point = crate::show::short(point);
+            format!("if that is yours to decide, `seawall release {point}{flags}` ends the hold")
+        }
         R::Pinned => format!("`seawall points --json{flags}` says until when; pins cannot be taken back"),
         _ => "add --even-last to forget it all the same".to_owned(),
     }

@@ -172,7 +172,7 @@ pub enum Error {
         faults: usize,
     },
     /// A guard keeps the point.
-    #[error("point {point:.12} is not forgotten: {}", why(*reason))]
+    #[error("point {:.12} is not forgotten: {}", point.to_string(), why(*reason))]
     Kept {
         /// The point.
         point: PointId,

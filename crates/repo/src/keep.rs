@@ -305,7 +305,10 @@ impl Repo {
         let live = |id: &PointId| fold.points.get(id).is_some_and(PointRecord::is_live);
         match kept.points.iter().find(|id| !live(id)) {
             None => Ok(kept),
-            Some(id) => Err(Error::Raced(format!("somebody else forgot point {id:.12} at the same time"))),
+            Some(id) => {
+                let id = id.to_string();
+                Err(Error::Raced(format!("somebody else forgot point {id:.12} at the same time")))
+            }
         }
     }
 

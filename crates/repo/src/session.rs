@@ -225,11 +225,11 @@ impl<'r> Session<'r> {
                     self.put_entry(&entry)?;
                     Reply::Done
                 }
-                Effect::StoreAgain(packs) => {
-                    return Err(Error::Raced(format!(
-                        "a sweep condemned {} packs that this session had begun to use",
-                        packs.len()
-                    )));
+                // What was condemned is not stored again here: the sweep waits for this session.
+                Effect::StoreAgain(_) => {
+                    let known = self.known.as_ref().expect("only an open session is renewed");
+                    effect = self.machine.renew_as_it_was(known).map_err(refused)?;
+                    continue;
                 }
                 _ => Reply::Failed,
             };

@@ -231,3 +231,6 @@ fn is_gone(error: &Error) -> bool {
 fn is_over(fold: &Fold, key: &ObjectKey) -> bool {
     layout::parse_session(key.as_str()).is_some_and(|(writer, session, _)| fold.is_over(&(writer, session)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ use crate::mark::{Marked, Marker};
 use crate::protocol::{Condemn, Condemned, Effect, Finish, Finished, Mark, Silence, Tidy};
 use crate::repo::Repo;
 use crate::stated::{Chain, Piece, Real};
+use crate::verify::Level;
 
 /// Packs that one part condemns: its object stays under the size of an entry.
 const PART_PACKS_MAX: usize = ENTRY_BYTES_MAX / 40;
@@ -68,6 +69,8 @@ pub struct Plan {
     pub requests: u64,
     /// Points that are forgotten and whose packs may go.
     pub forgotten: u64,
+    /// Live points that nobody has verified at L2: what their writers left out of their frame lists would be deleted.
+    pub unverified: u64,
     repack: BTreeSet<PackId>,
 }
 
@@ -96,7 +99,8 @@ pub struct Swept {
 /// A sweep of one region.
 pub struct Sweep<'r> {
     repo: &'r Repo,
-    signer: Signer,
+    /// Whoever only plans lets nobody in.
+    signer: Option<Signer>,
     options: Options,
     marker: Marker<'r>,
     chance: Chance,
@@ -123,12 +127,13 @@ impl<'r> Sweep<'r> {
         if repo.bundle.newest().catalog.is_none() {
             return Err(Error::Keys(format::Error::NoKey("opening directories, which a sweep has to do,")));
         }
-        let signer = repo.enrolled_signer()?;
-        repo.must_maintain(&signer)?;
+        if let Some(signer) = repo.known_signer()? {
+            repo.must_maintain(&signer)?;
+        }
         repo.must_be_faultless()?;
         Ok(Sweep {
             repo,
-            signer,
+            signer: None,
             options,
             marker: Marker::new(repo),
             chance: repo.world.chance(),
@@ -191,10 +196,19 @@ impl<'r> Sweep<'r> {
         }
         self.choose_sparse(sparse, &mut plan);
         plan.forgotten = mark.logs.points().filter(|(point, _)| !mark.logs.is_live(point)).count() as u64;
+        plan.unverified = self.unverified();
         let gone = plan.unneeded.1 + plan.condemned.1 + plan.repacked.1;
         plan.freed = gone.saturating_sub(plan.copied);
         plan.requests = self.marker.requests() + plan.unneeded.0 + plan.condemned.0 + 3 * plan.repacked.0;
         plan
+    }
+
+    fn unverified(&self) -> u64 {
+        let (fold, region) = (self.repo.fold(), self.repo.io.region_name());
+        let live = fold.points.values().filter(|record| record.is_live_in(region));
+        let verified = |level: u8| level >= Level::L2.number();
+        live.filter(|record| !record.verified.iter().any(|v| v.region == region && verified(v.level))).count()
+            as u64
     }
 
     /// Per pack the bytes of needed frames that have their one place there.
@@ -235,6 +249,9 @@ impl<'r> Sweep<'r> {
     /// Condemns what nothing needs and what the plan repacks, then deletes all that was ever condemned, if those at work end
     /// or renew in time.
     pub fn apply(mut self, plan: &Plan) -> Result<Swept, Error> {
+        let signer = self.repo.enrolled_signer()?;
+        self.repo.must_maintain(&signer)?;
+        self.signer = Some(signer);
         let part = self.next_part()?;
         let (mut condemn, mut effect) =
             Condemn::begin(self.repo.rules, part, plan.repack.clone(), PART_PACKS_MAX);
@@ -257,6 +274,9 @@ impl<'r> Sweep<'r> {
     fn finish(mut self) -> Result<Swept, Error> {
         let (mut finish, mut effect) = Finish::<Real>::begin(self.repo.rules, Tidy::PacksAndSessions);
         loop {
+            if self.repo.world.is_stopped() {
+                return Err(Error::GivenUp);
+            }
             if finish.is_waiting() && matches!(effect, Effect::List(crate::protocol::List::Logs { .. })) {
                 if !self.wait_a_little()? {
                     self.done.waits_for =
@@ -297,7 +317,7 @@ impl<'r> Sweep<'r> {
             return Ok(false);
         }
         self.repo.io.sleep(&self.repo.world, left.min(POLL));
-        if self.repo.world.is_stopped() { Err(Error::GivenUp) } else { Ok(true) }
+        Ok(true)
     }
 
     /// Gives up those among the sessions waited for that were silent for long enough.
@@ -305,10 +325,14 @@ impl<'r> Sweep<'r> {
         let (logs, sessions) = (self.repo.stated_logs(), self.repo.stated_sessions()?);
         let silent = self.silence.observe(self.repo.world.monotonic(), &logs, &sessions);
         for chain in silent.intersection(waiting) {
-            self.repo.expire(&self.signer, (chain.writer, chain.session))?;
+            self.repo.expire(self.signer(), (chain.writer, chain.session))?;
             self.done.expired.push((chain.writer, chain.session));
         }
         Ok(())
+    }
+
+    fn signer(&self) -> &Signer {
+        self.signer.as_ref().expect("whoever acts has a signer")
     }
 
     fn next_part(&mut self) -> Result<PartId, Error> {

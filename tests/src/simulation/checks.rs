@@ -158,7 +158,16 @@ impl Left<'_> {
     fn nothing_is_left_over(&self, fold: &Fold) -> Result<(), Error> {
         let points = self.cast.journal.points();
         let live = fold.live(None).into_iter().filter_map(|record| points.get(&record.point.id));
-        let needed: BTreeSet<FrameId> = live.flat_map(|made| made.frames.iter().copied()).collect();
+        let mut needed: BTreeSet<FrameId> = live.flat_map(|made| made.frames.iter().copied()).collect();
+        // What was stored again in the place of a needed frame is needed with all that lies under it; which that is, the
+        // points know that have it.
+        for (lost, instead) in &fold.substitutes {
+            if needed.contains(&lost.frame()) {
+                let having = points.values().filter(|made| made.frames.contains(&instead.frame()));
+                needed.extend(having.flat_map(|made| made.frames.iter().copied()));
+                needed.insert(instead.frame());
+            }
+        }
         let listed = self.io().list(&layout::packs())?;
         let packs: Vec<PackId> =
             listed.iter().filter_map(|object| layout::parse_pack(object.key.as_str())).collect();

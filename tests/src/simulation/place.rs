@@ -159,10 +159,6 @@ fn delay(pace: &mut Chance) -> Duration {
     Duration::from_millis(1 + pace.below(length_ms))
 }
 
-fn sizes(listed: &[Listed]) -> String {
-    format!("{} objects", listed.len())
-}
-
 fn length(bytes: &Bytes) -> String {
     format!("{} bytes", bytes.len())
 }
@@ -207,7 +203,8 @@ impl Store for Gate {
     }
 
     async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<Listed>, Error> {
-        self.turn(Verb::List, prefix.as_str(), |listed| sizes(listed), self.below.list(prefix)).await
+        let told = |listed: &Vec<Listed>| format!("{} objects", listed.len());
+        self.turn(Verb::List, prefix.as_str(), told, self.below.list(prefix)).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), Error> {

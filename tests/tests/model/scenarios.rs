@@ -26,6 +26,7 @@ fn job(session: u8, point: u8) -> Job {
         point,
         single: true,
         renewals: 0,
+        stubborn: false,
         brings: 0,
     }
 }
@@ -106,6 +107,21 @@ pub fn renewing(rules: Rules) -> Scenario {
         Actor::keeper(rules, vec![forget(20, 0)]),
     ];
     base("renewing", "1 writer that shares without a root, 2 renewals, 2 sweepers, forgetter", 1, actors)
+}
+
+/// Renewals that cover nothing more, as what was condemned is not stored again.
+pub fn insisting(rules: Rules) -> Scenario {
+    let shares = Job { wants: vec![old(0)], new: 1, renewals: 2, stubborn: true, brings: 1, ..job(1, 1) };
+    let actors = vec![
+        Actor::writer(rules, vec![shares]),
+        Actor::sweeper(rules, vec![any(0, &[&[P0]]), FINISH_PACKS], vec![10, 11]),
+        Actor::sweeper(rules, vec![any(1, &[&[Pack(1, 0)], &[P0, Pack(1, 0)]]), FINISH_PACKS], vec![12, 13]),
+        Actor::keeper(rules, vec![forget(20, 0)]),
+        Actor::expirer(30, 1, &[1]),
+    ];
+    let bounds = "1 writer that shares without a root, stores and brings, 2 renewals that store nothing again, 2 sweepers, \
+                  forgetter, 1 expiry";
+    base("insisting", bounds, 1, actors)
 }
 
 /// Entries that bring packs before the point that needs them: from then on they may be condemned.

@@ -24,6 +24,8 @@ pub struct Job {
     /// The commit entry ends the session.
     pub single: bool,
     pub renewals: u8,
+    /// Where something was condemned that it refers to, its renewal covers nothing more, and nothing is stored again.
+    pub stubborn: bool,
     /// Entries that it may write before its point, each bringing what is stored so far.
     pub brings: u8,
 }
@@ -45,6 +47,8 @@ pub struct Writer {
     jobs: Rc<Vec<Job>>,
     job: usize,
     session: Option<Session<Tiny>>,
+    /// What it knows, where it has to know it later.
+    known: Option<Known<Tiny>>,
     have: Vec<Frame>,
     packs: u8,
     renewals: u8,
@@ -63,6 +67,7 @@ impl Writer {
             jobs,
             job,
             session: None,
+            known: None,
             have: Vec::new(),
             packs: 0,
             renewals: 0,
@@ -221,6 +226,12 @@ impl Writer {
     fn step(mut self, reply: Reply, acknowledged: &mut u64) -> Kind {
         let session = self.session.as_mut().expect("a reply belongs to a session");
         match plain(session.step(reply)) {
+            Ok(Do::Effect(Effect::StoreAgain(_))) if self.known.is_some() => {
+                let known = self.known.as_ref().expect("it was looked at");
+                let effect = session.renew_as_it_was(known).expect("it was asked to store again");
+                self.at = At::Waits(plain(effect).expect("a renewal is an effect"));
+                Kind::Writer(self)
+            }
             Ok(Do::Effect(Effect::StoreAgain(lost))) => {
                 let pack = Pack(self.job().session, self.packs);
                 self.packs += 1;
@@ -238,7 +249,8 @@ impl Writer {
     fn arrived(mut self, arrived: &Arrived<Tiny>, acknowledged: &mut u64) -> Kind {
         match arrived {
             Arrived::Open(known) => self.take_references(known),
-            Arrived::Renewed(_) => {
+            Arrived::Renewed(known) => {
+                self.known = self.job().stubborn.then(|| known.clone());
                 self.at = At::Choose;
                 Kind::Writer(self)
             }
@@ -272,6 +284,7 @@ impl Writer {
 
     fn take_references(mut self, known: &Known<Tiny>) -> Kind {
         let job = self.jobs[self.job].clone();
+        self.known = job.stubborn.then(|| known.clone());
         let session = self.session.as_mut().expect("a session is open");
         let mut own = Vec::new();
         for frame in &job.wants {

@@ -47,7 +47,7 @@ pub(crate) struct Forget {
     #[arg(long, value_name = "NAME")]
     time_zone: Option<String>,
     /// Forget named points even if no point of their source is left that can be restored
-    #[arg(long, requires = "points")]
+    #[arg(long, requires = "points", conflicts_with = "rules")]
     even_last: bool,
     /// Believe this machine's clock, though no other host has stated a time near it
     #[arg(long)]

@@ -64,7 +64,10 @@ impl Sweep {
             return Ok(verbs::of_history(&repo));
         }
         context.stops_in_order();
-        let swept = sweep.apply(&plan)?;
+        let swept = sweep.apply(&plan).map_err(|error| match error {
+            repo::Error::GivenUp => Error::Interrupted,
+            error => error.into(),
+        })?;
         context.finish();
         let body = json!({ "applied": true, "plan": document(&plan), "swept": done(&swept) });
         context.out.summary("sweep/1", body, |out| tell_done(out, &swept))?;
@@ -102,7 +105,15 @@ fn tell_plan(out: &mut dyn std::io::Write, plan: &Plan) -> std::io::Result<()> {
         show::size(plan.freed),
         show::size(plan.copied),
         show::count(plan.requests, "request"),
-    )
+    )?;
+    match plan.unverified {
+        0 => Ok(()),
+        some => writeln!(
+            out,
+            "{} never verified: a sweep relies on lists that `seawall verify` compares with the trees",
+            if some == 1 { "1 point was".to_owned() } else { format!("{some} points were") }
+        ),
+    }
 }
 
 fn tell_done(out: &mut dyn std::io::Write, swept: &Swept) -> std::io::Result<()> {
@@ -140,6 +151,7 @@ fn document(plan: &Plan) -> Value {
         "bytes_freed": plan.freed,
         "requests": plan.requests,
         "points_forgotten": plan.forgotten,
+        "points_unverified": plan.unverified,
     })
 }
 

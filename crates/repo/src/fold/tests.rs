@@ -292,6 +292,19 @@ fn a_hold_on_a_source_overrules_what_is_forgotten_from_then_on() {
 }
 
 #[test]
+fn a_hold_on_a_source_brings_nothing_back_that_a_clock_far_ahead_forgot_before_it() {
+    let root = told([point(1, "a")]);
+    let held = Chain::of(ROOT, 1).saying([hold_of(3, "a")]);
+    let day = 24 * 3600 * 1_000_000_000;
+    let forgotten_at = |time| {
+        let late = Chain::of(ROOT, 2).saying_with([forget(1, None)], |clear| clear.time.time = time);
+        !fold(&[&root, &held, &late]).points[&point_id(1)].is_live()
+    };
+    assert!(!forgotten_at(2) && !forgotten_at(day), "whoever forgot may not have seen the hold");
+    assert!(forgotten_at(2 * day), "it may be swept by now");
+}
+
+#[test]
 fn what_a_pin_or_hold_overrules_in_one_region_it_overrules_there() {
     let root = told([point(1, "a"), hold(1, 1), forget(1, Some(&["here"]))]);
     assert!(fold(&[&root]).points[&point_id(1)].is_live_in("here"));

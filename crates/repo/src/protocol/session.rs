@@ -215,6 +215,21 @@ impl<I: Ids> Session<I> {
         Ok(Effect::List(List::logs()))
     }
 
+    /// In the place of storing again: the renewal states what earlier ones did and nothing more, and `known`, which is from
+    /// before it, stays good. Sweeps that condemned what this session refers to wait for its end, and then find it needed.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] unless the outstanding effect is to store again.
+    pub fn renew_as_it_was(&mut self, known: &Known<I>) -> Result<Effect<I, Arrived<I>>, Refusal> {
+        match self.phase {
+            Phase::StoringAgain(..) => {
+                let known = Known { renewal: self.renewal, ..known.clone() };
+                Ok(self.enter(Phase::Renewing(known)))
+            }
+            _ => Err(Refusal::Busy),
+        }
+    }
+
     /// Asks for an entry with these facts; with `last`, the entry also ends the session.
     ///
     /// # Errors

@@ -118,6 +118,25 @@ fn what_was_known_before_a_renewal_is_outdated() {
 }
 
 #[test]
+fn a_renewal_that_covers_nothing_more_leaves_references_as_they_are() {
+    let logs = Logs::of(&[commit(1, 1, (1, 0, 0)), commit(2, 2, (2, 0, 0))]);
+    let (mut session, known) = opened(logs.clone(), &[]);
+    assert_eq!(session.refer(&known, &(1, 0, 0)), Reference::Use);
+    assert_eq!(session.renew_as_it_was(&known), Err(Refusal::Busy));
+    session.renew().expect("nothing is outstanding");
+    session.step(Reply::Logs(Arc::new(logs)));
+    let sweeps = Sweeps::of([(7, BTreeSet::from([(1, 0)]))]);
+    let effect = session.step(Reply::Sweeps(Arc::new(sweeps)));
+    assert_eq!(effect, Effect::StoreAgain(BTreeSet::from([(1, 0, 0)])));
+    let object = SessionObject { session: 9, renewal: 1, roots: BTreeSet::new(), covers: BTreeSet::new() };
+    assert_eq!(session.renew_as_it_was(&known), Ok(Effect::Put(Object::Session(object))));
+    let Effect::Done(Arrived::Renewed(known)) = session.step(Reply::Done) else { panic!("it was written") };
+    assert_eq!(session.refer(&known, &(1, 0, 0)), Reference::Use);
+    let frames = BTreeSet::from([(1, 0, 0)]);
+    assert!(session.commit(vec![Fact::Commit { point: 3, frames }], true).is_ok());
+}
+
+#[test]
 fn a_session_vouches_for_nothing_that_it_did_not_refer_to() {
     let (mut session, _) = opened(Logs::of(&[commit(1, 1, (1, 0, 0))]), &[]);
     let fact = Fact::Commit { point: 2, frames: BTreeSet::from([(1, 0, 0)]) };

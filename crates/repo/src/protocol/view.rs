@@ -285,34 +285,40 @@ impl<I: Ids> Sessions<I> {
 /// The fold of a list of condemned parts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sweeps<I: Ids> {
-    parts: BTreeMap<I::Part, BTreeSet<I::Pack>>,
+    parts: BTreeSet<I::Part>,
+    packs: BTreeSet<I::Pack>,
 }
 
 impl<I: Ids> Default for Sweeps<I> {
     fn default() -> Self {
-        Self { parts: BTreeMap::new() }
+        Self { parts: BTreeSet::new(), packs: BTreeSet::new() }
     }
 }
 
 impl<I: Ids> Sweeps<I> {
     /// The fold of these parts.
     pub fn of(parts: impl IntoIterator<Item = (I::Part, BTreeSet<I::Pack>)>) -> Self {
-        Self { parts: parts.into_iter().collect() }
+        let mut sweeps = Self::default();
+        for (part, packs) in parts {
+            sweeps.parts.insert(part);
+            sweeps.packs.extend(packs);
+        }
+        sweeps
     }
 
     /// Whether any sweep condemned the pack.
     pub fn is_condemned(&self, pack: &I::Pack) -> bool {
-        self.parts.values().any(|packs| packs.contains(pack))
+        self.packs.contains(pack)
     }
 
     /// The names of all parts.
     pub fn parts(&self) -> BTreeSet<I::Part> {
-        self.parts.keys().cloned().collect()
+        self.parts.clone()
     }
 
     /// All condemned packs.
     pub fn packs(&self) -> BTreeSet<I::Pack> {
-        self.parts.values().flatten().cloned().collect()
+        self.packs.clone()
     }
 }
 

@@ -61,7 +61,7 @@ impl Sweep<'_> {
         }
         let covers = self.repo.stated_sweeps(true)?.parts();
         let object = SessionObject { session, renewal, roots: BTreeSet::new(), covers };
-        self.repo.announce(&self.signer, format::session::Purpose::Sweep, &object)?;
+        self.repo.announce(self.signer(), format::session::Purpose::Sweep, &object)?;
         self.held = Some((session.session, renewal.saturating_add(1), now));
         Ok(())
     }

@@ -44,7 +44,8 @@ impl Sweep<'_> {
             Effect::Copy { session, frames } => self.copy(session, &frames)?,
             Effect::ReadBack { pack, frames } => Reply::Held(self.read_back(pack, &frames)?),
             Effect::NewSession => {
-                let (writer, session) = (WriterId::of(&self.signer.public()), SessionId(self.chance.bytes()));
+                let (writer, session) =
+                    (WriterId::of(&self.signer().public()), SessionId(self.chance.bytes()));
                 Reply::Session(Chain { writer, session })
             }
             _ => Reply::Failed,
@@ -52,7 +53,7 @@ impl Sweep<'_> {
     }
 
     fn announce(&mut self, object: &protocol::SessionObject<Real>) -> Result<Reply<Real>, Error> {
-        self.repo.announce(&self.signer, Purpose::Sweep, object)?;
+        self.repo.announce(self.signer(), Purpose::Sweep, object)?;
         let renewed = self.repo.world.monotonic();
         self.held = Some((object.session.session, object.renewal.saturating_add(1), renewed));
         Ok(Reply::Done)
@@ -74,8 +75,8 @@ impl Sweep<'_> {
     fn condemn(&mut self, part: PartId, packs: BTreeSet<PackId>) -> Result<Reply<Real>, Error> {
         let record = SweepPart {
             repo: self.repo.genesis.id,
-            writer: WriterId::of(&self.signer.public()),
-            public_key: self.signer.public(),
+            writer: WriterId::of(&self.signer().public()),
+            public_key: self.signer().public(),
             region: self.repo.io.region_name().to_owned(),
             incarnation: self.repo.incarnation(),
             number: part.number,
@@ -84,7 +85,7 @@ impl Sweep<'_> {
             packs: packs.into_iter().collect(),
             time: self.repo.logical_time(),
         };
-        let bytes = record.seal(&self.signer).into_bytes();
+        let bytes = record.seal(self.signer()).into_bytes();
         self.repo.io.put_seen(&layout::sweep_part(part), bytes.into())?;
         Ok(Reply::Done)
     }
@@ -108,7 +109,8 @@ impl Sweep<'_> {
         let number = u32::try_from(entry.id.sequence).expect("a sweep's session has few entries");
         let link = Link { session: entry.id.session.session, number, previous: Hash::NONE };
         let said = Said { brings, deps: Vec::new(), local: Some(self.repo.io.region_name().to_owned()) };
-        self.repo.append(&self.signer, link, &facts, said, &mut self.chance)?;
+        let mut chance = self.repo.world.chance();
+        self.repo.append(self.signer(), link, &facts, said, &mut chance)?;
         self.held = None;
         Ok(Reply::Done)
     }
