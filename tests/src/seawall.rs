@@ -30,10 +30,12 @@ pub fn program() -> &'static Path {
     BUILT.get_or_init(build)
 }
 
-/// The test lies in TARGET/PROFILE/deps, the program in TARGET/PROFILE.
+/// A test lies in TARGET/PROFILE/deps, a program in TARGET/PROFILE.
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
-    let folder = test.ancestors().nth(2).expect("cargo puts tests two folders deep");
+    let folder = test.parent().expect("a file lies in a folder");
+    let is_deps = folder.file_name() == Some(OsStr::new("deps"));
+    let folder = if is_deps { folder.parent().expect("cargo puts tests two folders deep") } else { folder };
     let target = folder.parent().expect("a profile's folder lies in a target folder");
     let profile = match folder.file_name().and_then(OsStr::to_str) {
         Some("debug") | None => "dev",
@@ -106,6 +108,11 @@ impl Machine {
         std::os::unix::fs::symlink(other.repository(), machine.repository())
             .expect("a new folder takes links");
         machine
+    }
+
+    /// Leaves everything where it is, for somebody who looks for a cause.
+    pub fn keep(self) -> PathBuf {
+        self.dir.keep()
     }
 
     /// A place below the folder in which all commands run.
