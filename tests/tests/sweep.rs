@@ -217,6 +217,17 @@ fn a_session_that_shows_no_sign_of_life_is_given_up() {
     let did = machine.json(&["sweep", "--apply", "--wait", "1m", "--expire-after", "2s"]);
     assert_eq!(did["swept"]["expired"], Value::from(vec![session]), "{did}");
     assert!(did["swept"]["deleted"]["bytes"].as_u64().unwrap() > 5 << 20, "{did}");
+    let mut dies = machine.start(&["backup", "tree", "--limit-upload", "1M"]);
+    at_work(&machine, "write");
+    std::thread::sleep(Duration::from_millis(500));
+    kill_process(Pid::from_child(&dies), Signal::KILL).unwrap();
+    dies.wait().unwrap();
+    let did = machine.json(&["sweep", "--apply", "--wait", "1m", "--expire-after", "1s"]);
+    assert_eq!(
+        did["swept"]["expired"].as_array().unwrap().len(),
+        1,
+        "also where nothing is condemned: {did}"
+    );
 }
 
 #[test]

@@ -252,6 +252,7 @@ impl<'r> Sweep<'r> {
         let signer = self.repo.enrolled_signer()?;
         self.repo.must_maintain(&signer)?;
         self.signer = Some(signer);
+        self.give_up_silent()?;
         let part = self.next_part()?;
         let (mut condemn, mut effect) =
             Condemn::begin(self.repo.rules, part, plan.repack.clone(), PART_PACKS_MAX);
@@ -283,7 +284,7 @@ impl<'r> Sweep<'r> {
                         finish.waiting().iter().map(|chain| (chain.writer, chain.session)).collect();
                     return Ok(self.done);
                 }
-                self.expire_silent(finish.waiting())?;
+                self.expire_silent(Some(finish.waiting()))?;
             }
             let reply = match effect {
                 Effect::Done(Finished::Swept { .. }) => return Ok(self.done),
@@ -320,15 +321,41 @@ impl<'r> Sweep<'r> {
         Ok(true)
     }
 
-    /// Gives up those among the sessions waited for that were silent for long enough.
-    fn expire_silent(&mut self, waiting: &BTreeSet<Chain>) -> Result<(), Error> {
+    /// Where there is time for it, watches those at work before anything is condemned: what only the dead rely on is needed
+    /// until they are given up.
+    fn give_up_silent(&mut self) -> Result<(), Error> {
+        let (began, limit) = (self.repo.world.monotonic(), self.options.expire_after);
+        if self.options.wait < limit {
+            return Ok(());
+        }
+        loop {
+            self.repo.refresh()?;
+            let watched = self.repo.world.monotonic().saturating_sub(began);
+            let running = self.expire_silent(None)?;
+            if running == 0 || watched >= limit {
+                return Ok(());
+            }
+            if self.repo.world.is_stopped() {
+                return Err(Error::GivenUp);
+            }
+            self.repo.io.sleep(&self.repo.world, limit.saturating_sub(watched).min(POLL));
+        }
+    }
+
+    /// Gives up those that were silent for long enough, among those waited for if they are given; how many are left.
+    fn expire_silent(&mut self, waiting: Option<&BTreeSet<Chain>>) -> Result<usize, Error> {
         let (logs, sessions) = (self.repo.stated_logs(), self.repo.stated_sessions()?);
         let silent = self.silence.observe(self.repo.world.monotonic(), &logs, &sessions);
-        for chain in silent.intersection(waiting) {
+        let running = sessions.iter().filter(|(session, _)| !logs.is_over(session)).count();
+        let silent: Vec<Chain> = silent
+            .into_iter()
+            .filter(|chain| waiting.is_none_or(|waiting| waiting.contains(chain)))
+            .collect();
+        for chain in &silent {
             self.repo.expire(self.signer(), (chain.writer, chain.session))?;
             self.done.expired.push((chain.writer, chain.session));
         }
-        Ok(())
+        Ok(running.saturating_sub(silent.len()))
     }
 
     fn signer(&self) -> &Signer {
