@@ -71,6 +71,12 @@ impl<'f> Actor<'f> {
         Actor { field, host, chance, number, usual: Duration::from_millis(400) }
     }
 
+    /// Does nothing for a while, in milliseconds.
+    fn rest(&mut self, least: u64, most: u64) {
+        let wait = least + self.chance.below(most - least);
+        self.field.rest(Duration::from_millis(wait));
+    }
+
     fn happens(&mut self, percent: u64) -> bool {
         self.chance.below(100) < percent
     }
@@ -99,6 +105,7 @@ impl<'f> Actor<'f> {
         let mut tree = Tree::new(self.host.machine.at("tree"));
         let (mut truth, mut races) = (None, 0);
         while self.field.goes_on() {
+            self.rest(300, 4_000);
             let now = match truth.take() {
                 Some(now) => now,
                 None => {
@@ -184,11 +191,10 @@ impl<'f> Actor<'f> {
 
     fn forget(&mut self) -> Result<(), String> {
         while self.field.goes_on() {
-            let wait = 100 + self.chance.below(1_500);
-            self.field.rest(Duration::from_millis(wait));
+            self.rest(50, 900);
             match self.chance.below(10) {
-                0 | 1 => self.settle()?,
-                2 => self.take_back()?,
+                0 => self.settle()?,
+                1 | 2 => self.take_back()?,
                 _ => self.forget_some()?,
             }
         }
@@ -259,7 +265,10 @@ impl<'f> Actor<'f> {
                 self.field.ledger().set(&point, State::Kept);
                 self.field.count(|counts| counts.undone += 1);
             }
-            Some(said) if [2, 4].contains(&said.code) => {}
+            // A sweep has taken what it needs.
+            Some(said) if said.code == 2 => {
+                self.field.count(|counts| counts.undone_too_late += 1);
+            }
             Some(said) if said.code == 5 => self.raced(&said, &mut 0)?,
             Some(said) => return Err(self.host.wrong(&said)),
         }
@@ -269,13 +278,12 @@ impl<'f> Actor<'f> {
     /// Sweeps, and mostly dies as soon as it deletes.
     fn hunt(&mut self) -> Result<(), String> {
         while self.field.goes_on() {
-            if self.happens(30) {
+            if self.happens(20) {
                 self.sweep_once()?;
             } else {
                 self.hunt_once()?;
             }
-            let wait = self.chance.below(2_000);
-            self.field.rest(Duration::from_millis(wait));
+            self.rest(0, 1_000);
         }
         Ok(())
     }
@@ -307,8 +315,7 @@ impl<'f> Actor<'f> {
     /// Sweeps in all other ways; gives up a session now and then.
     fn sweep(&mut self) -> Result<(), String> {
         while self.field.goes_on() {
-            let wait = 500 + self.chance.below(6_000);
-            self.field.rest(Duration::from_millis(wait));
+            self.rest(500, 5_000);
             if self.happens(25) {
                 self.give_up_somebody()?;
             }
@@ -356,7 +363,7 @@ impl<'f> Actor<'f> {
 }
 
 /// Sessions that are not over.
-pub(super) fn at_work(host: &Host) -> Result<Vec<String>, String> {
+fn at_work(host: &Host) -> Result<Vec<String>, String> {
     let listed = host.done(&["session", "list", "--json"])?.json();
     let sessions = listed["sessions"].as_array().expect("sessions are a list");
     Ok(sessions.iter().filter(|s| s["state"] == "at work").map(|s| text(&s["session"])).collect())

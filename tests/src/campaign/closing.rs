@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::actors::{at_work, clear, same};
+use super::actors::{clear, same};
 use super::field::Field;
 use super::host::Host;
 use super::ledger::State;
@@ -14,17 +14,18 @@ const SWEEPS_MAX: u32 = 6;
 
 pub(super) fn close(field: &Field, hosts: &[Host]) -> Result<(), String> {
     let founder = &field.founder;
-    for session in at_work(founder)? {
-        founder.done(&["session", "expire", &session])?;
-    }
     let unknown = settle(field)?;
     field.count(|counts| counts.unacknowledged = unknown.len() as u64);
     for point in &unknown {
         let said = founder.says(&["verify", point, "--level", "L2"])?;
         field.count(|counts| counts.unacknowledged_damaged += u64::from(said.code != 0));
-        founder.done(&["forget", "--apply", "--even-last", point])?;
     }
-    sweep_all(founder)?;
+    if !unknown.is_empty() {
+        let words = ["forget", "--apply", "--even-last"].into_iter();
+        founder.done(&words.chain(unknown.iter().map(String::as_str)).collect::<Vec<_>>())?;
+    }
+    sweep_all(founder, "60")?;
+    sweep_all(founder, "100")?;
     weigh(field);
     for level in ["L1", "L2"] {
         founder.done(&["verify", "--level", level])?;
@@ -55,19 +56,15 @@ fn settle(field: &Field) -> Result<Vec<String>, String> {
     }
 }
 
-/// Two that end with 0: what the first leaves of dead sessions is tidied up by the second.
-fn sweep_all(host: &Host) -> Result<(), String> {
-    let words = ["sweep", "--apply", "--repack-below", "60", "--wait", "30s", "--expire-after", "3s"];
-    let mut done = 0;
+/// Gives up whoever is dead, and sweeps until all is done.
+fn sweep_all(host: &Host, repack_below: &str) -> Result<(), String> {
+    let words = ["sweep", "--apply", "--repack-below", repack_below, "--wait", "60s", "--expire-after", "3s"];
     for _ in 0..SWEEPS_MAX {
         let said = host.says(&words)?;
         match said.code {
-            0 => done += 1,
+            0 => return Ok(()),
             5 => {}
             _ => return Err(host.wrong(&said)),
-        }
-        if done == 2 {
-            return Ok(());
         }
     }
     Err(format!("{SWEEPS_MAX} sweeps were not enough, although nobody is at work"))

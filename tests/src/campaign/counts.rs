@@ -37,6 +37,8 @@ pub struct Counts {
     pub forgotten: u64,
     /// Points of which a forgetting was taken back.
     pub undone: u64,
+    /// Points of which a sweep was faster than whoever took that back.
+    pub undone_too_late: u64,
     /// Sweeps that ended with 0.
     pub sweeps: u64,
     /// Sweeps that ended with 5: somebody was at work.
@@ -97,10 +99,11 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "points {}, forgotten {}, taken back {}, live at the end {}; by killed or raced backups {}, damaged of those {}",
+            "points {}, forgotten {}, taken back {} (too late {}), live at the end {}; by killed or raced backups {}, damaged of those {}",
             self.points,
             self.forgotten,
             self.undone,
+            self.undone_too_late,
             self.live,
             self.unacknowledged,
             self.unacknowledged_damaged
