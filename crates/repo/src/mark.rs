@@ -156,14 +156,23 @@ impl<'r> Marker<'r> {
     }
 
     /// Every frame that is needed. Of points that are not live, but roots of sessions at work, something may be swept: then the
-    /// session gives such a root up, or has never looked at it, and what is left of it is marked all the same.
+    /// session gives such a root up, or has never looked at it. What is left of it is marked all the same, and so is what is
+    /// left of points that nobody acknowledged.
     pub(crate) fn mark_needed(&mut self, mark: &Mark<Real>) -> Result<Marked, Error> {
         self.renew();
-        let (live, roots) = mark.points.iter().copied().partition(|point| mark.logs.is_live(point));
+        let (live, roots) = mark.points.iter().copied().partition(|point| self.must_be_whole(mark, point));
         let mut marked = Marked::default();
         self.add(&mut marked, &live, &|_| false)?;
         self.add(&mut marked, &roots, &|frame| mark.sweeps.is_condemned(&frame.pack))?;
         Ok(marked)
+    }
+
+    /// Whether nothing of the point can have been swept: it is live, always was, and no sweep gave up the session that made it.
+    /// What a session that was given up made or brought back is not acknowledged, and may be gone.
+    fn must_be_whole(&self, mark: &Mark<Real>, point: &PointId) -> bool {
+        let Some(record) = self.fold.points.get(point) else { return false };
+        let given_up = self.fold.expired.contains(&(record.entry.writer, record.entry.session));
+        mark.logs.is_live(point) && !given_up && !self.fold.was_ever_forgotten(point)
     }
 
     fn renew(&mut self) {

@@ -116,6 +116,11 @@ impl Fold {
         self.holds.iter().filter(same).map(|(id, _)| *id).collect()
     }
 
+    /// Whether anybody ever forgot the point, whatever became of that.
+    pub(crate) fn was_ever_forgotten(&self, point: &PointId) -> bool {
+        self.forgets.contains_key(point)
+    }
+
     /// Points that were forgotten and that nothing keeps, oldest `as_of` first.
     pub fn forgotten(&self, source: Option<&str>) -> Vec<&PointRecord> {
         let of = |p: &&PointRecord| !p.is_live() && source.is_none_or(|s| p.point.source == s);
