@@ -192,8 +192,11 @@ impl Left<'_> {
 
     /// Whether the writer of a point was given up and never told that the point counts.
     fn may_be_damaged(&self, fold: &Fold, record: &PointRecord) -> bool {
-        let told = self.cast.journal.point(&record.point.id).is_some_and(|made| made.acknowledged);
-        !told && fold.expired.contains(&(record.entry.writer, record.entry.session))
+        let made = self.cast.journal.point(&record.point.id);
+        let told = made.as_ref().is_some_and(|made| made.acknowledged);
+        // Somebody who was given up may have brought back what was swept, and was never told that it counts.
+        let brought_back = made.is_some_and(|made| made.was_forgotten()) && !fold.expired.is_empty();
+        brought_back || !told && fold.expired.contains(&(record.entry.writer, record.entry.session))
     }
 
     fn points_come_back(&self, repo: &Repo) -> Result<(), Error> {

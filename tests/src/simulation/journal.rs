@@ -88,6 +88,11 @@ impl Made {
         self.acknowledged && (is_kept || self.forgettings.values().all(|forgetting| forgetting.is_undone))
     }
 
+    /// Whether anybody forgot it, whatever became of that.
+    pub(super) fn was_forgotten(&self) -> bool {
+        !self.forgettings.is_empty()
+    }
+
     /// Whether it must count as forgotten.
     pub(super) fn must_be_forgotten(&self) -> bool {
         let counts = |forgetting: &Forgetting| forgetting.counts && !forgetting.may_be_undone;
