@@ -28,6 +28,8 @@ mod session;
 mod state;
 mod stated;
 pub mod sweep;
+#[cfg(test)]
+mod trial;
 mod unlock;
 pub mod verify;
 mod writer;

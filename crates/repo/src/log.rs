@@ -2,7 +2,8 @@
 //!
 //! A listing starts at the beginning each time, because other writers' entries may appear anywhere. Only entries that are
 //! not yet known are fetched; an entry's name holds its hash, so what is known cannot have changed under its name. Bytes
-//! that do not match their name, their signature or their place are findings, not entries.
+//! that do not match their name, their signature or their place are findings, not entries, once they were read twice: what
+//! was flipped or cut on its way is as it should be the next time.
 
 use std::collections::BTreeMap;
 
@@ -74,9 +75,19 @@ impl Log {
                 None => self.report_bad(object.key.to_string(), "its name is not that of an entry"),
             }
         }
-        let (mut added, mut failed) = (Vec::<(EntryId, Hash)>::new(), None);
+        let sizes: BTreeMap<ObjectKey, u64> = fresh.iter().cloned().collect();
+        let (mut added, mut again, mut failed) = (Vec::<(EntryId, Hash)>::new(), Vec::new(), None);
         io.get_each(fresh, ENTRY_BYTES_MAX as u64, |key, bytes| match self.take(&key, bytes, reading, io) {
-            Ok(place) => added.extend(place),
+            Ok(Taken::Entry(place)) => added.push(place),
+            Ok(Taken::Bad(_)) => {
+                let size = sizes.get(&key).copied().unwrap_or_default();
+                again.push((key, size));
+            }
+            Err(error) => drop(failed.get_or_insert(error)),
+        });
+        io.get_each(again, ENTRY_BYTES_MAX as u64, |key, bytes| match self.take(&key, bytes, reading, io) {
+            Ok(Taken::Entry(place)) => added.push(place),
+            Ok(Taken::Bad(why)) => self.report_bad(key.to_string(), &why),
             Err(error) => drop(failed.get_or_insert(error)),
         });
         if let Some(error) = failed {
@@ -88,19 +99,19 @@ impl Log {
         Ok(Refreshed { added, vanished })
     }
 
-    /// Keeps an entry and answers its place; `None` for what is none.
+    /// Keeps what is an entry.
     fn take(
         &mut self,
         key: &ObjectKey,
         bytes: Result<Bytes, Error>,
         reading: &Reading<'_>,
         io: &Io,
-    ) -> Result<Option<(EntryId, Hash)>, Error> {
+    ) -> Result<Taken, Error> {
         let place = layout::parse_entry(key.as_str()).expect("only parsed names were asked for");
-        let why = match bytes.map(|bytes| read(&bytes, place, reading)) {
+        Ok(Taken::Bad(match bytes.map(|bytes| read(&bytes, place, reading)) {
             Ok(Ok(entry)) => {
                 self.entries.insert(place, entry);
-                return Ok(Some(place));
+                return Ok(Taken::Entry(place));
             }
             Ok(Err(error @ format::Error::Newer { .. })) => {
                 return Err(Error::object(key, io.place())(error));
@@ -108,14 +119,19 @@ impl Log {
             Ok(Err(error)) => error.to_string(),
             Err(error) if error.is_about_object() => error.to_string(),
             Err(error) => return Err(error),
-        };
-        self.report_bad(key.to_string(), &why);
-        Ok(None)
+        }))
     }
 
     fn report_bad(&mut self, object: String, why: &str) {
         self.bad.push(BadEntry { object, why: why.to_owned() });
     }
+}
+
+/// What was found under the name of an entry.
+enum Taken {
+    Entry((EntryId, Hash)),
+    /// No entry, and why.
+    Bad(String),
 }
 
 /// What a refresh changed.

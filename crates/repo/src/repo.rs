@@ -628,6 +628,11 @@ impl Repo {
         PointId(self.world.chance().bytes())
     }
 
+    /// Names of objects of the log that did not read when it was read last.
+    pub(crate) fn bad_objects(&self) -> BTreeSet<String> {
+        self.view().log.bad.iter().map(|bad| bad.object.clone()).collect()
+    }
+
     /// What is lost of the history or does not fit together, in sentences: a point may hang on it. What somebody said
     /// without the right to say it is not among them, as nothing is lost by it.
     pub fn history_damage(&self) -> Vec<String> {

@@ -43,6 +43,10 @@ pub(crate) struct Session<'r> {
     looked: Duration,
     parts_listed: Option<usize>,
     chance: Chance,
+    /// What of the log did not read before the session was announced, and so says nothing of it.
+    bad_before: BTreeSet<String>,
+    /// Whether what it says is to count when the region was read behind its entry.
+    is_acknowledging: bool,
     next: Option<(Vec<Fact>, Said)>,
     repeat: Option<(storage::ObjectKey, Hash, bytes::Bytes)>,
 }
@@ -58,7 +62,9 @@ impl<'r> Session<'r> {
         let mut chance = repo.world.chance();
         let id = SessionId(chance.bytes());
         let chain = Chain { writer: WriterId::of(&signer.public()), session: id };
-        let seen = repo.seen_in_region(&roots);
+        let bad_before = repo.bad_objects();
+        // An expiry may lie among what does not read; then nobody reads expiries in another one's place.
+        let seen = if bad_before.is_empty() { repo.seen_in_region(&roots) } else { BTreeSet::new() };
         let (machine, effect) = protocol::Session::open(repo.rules, chain, roots, purpose != Purpose::Write);
         let machine = machine.having_seen(seen);
         let mut session = Session {
@@ -73,6 +79,8 @@ impl<'r> Session<'r> {
             looked: repo.world.monotonic(),
             parts_listed: None,
             chance,
+            bad_before,
+            is_acknowledging: false,
             next: None,
             repeat: None,
         };
@@ -173,6 +181,7 @@ impl<'r> Session<'r> {
             facts.extend([Fact::Acknowledged, Fact::End]);
         }
         self.next = Some((facts, Said { brings, deps, local }));
+        self.is_acknowledging = last || !stated.is_empty();
         let effect = self.machine.commit(stated, last).map_err(refused)?;
         match self.drive(effect)? {
             Arrived::Acknowledged | Arrived::Ended => Ok(()),
@@ -214,6 +223,9 @@ impl<'r> Session<'r> {
                 Effect::Done(arrived) => return Ok(arrived),
                 Effect::List(List::Logs { .. }) => {
                     self.repo.refresh()?;
+                    if self.known.is_none() || self.is_acknowledging {
+                        self.must_read_all()?;
+                    }
                     Reply::Logs(Arc::new(self.logs()?))
                 }
                 Effect::List(List::Sweeps) => Reply::Sweeps(Arc::new(self.repo.stated_sweeps(false)?)),
@@ -257,6 +269,17 @@ impl<'r> Session<'r> {
         self.link.number = self.link.number.saturating_add(1);
         self.link.previous = hash;
         Ok(())
+    }
+
+    /// Refuses a log of which something new does not read: it may say that this session was given up.
+    fn must_read_all(&self) -> Result<(), Error> {
+        match self.repo.bad_objects().difference(&self.bad_before).next() {
+            None => Ok(()),
+            Some(object) => Err(Error::Raced(format!(
+                "{object} cannot be read, and it may say that a sweep gave this session up before its work counted; what \
+                 was stored is found and used by the next run"
+            ))),
+        }
     }
 
     /// The log, in which everything is spelled out that the roots of a session need to be accepted. Where that cannot be found
@@ -316,3 +339,6 @@ fn refused(refusal: Refusal) -> Error {
         Refusal::Unreferenced => "the point refers to a pack that this session did not ask for".into(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,8 @@ pub(super) struct Host<'h> {
     pub actor: Actor,
     /// The repository, opened with all keys.
     pub repo: &'h Repo,
+    /// The bug that is planted here, if one is.
+    pub plant: Option<Plant>,
 }
 
 impl Host<'_> {
@@ -87,7 +89,7 @@ impl Host<'_> {
 
     /// Whether this bug is planted.
     pub(super) fn plays(&self, prank: Prank) -> bool {
-        self.cast.plan.plant == Some(Plant::Prank(prank))
+        self.plant == Some(Plant::Prank(prank))
     }
 }
 
@@ -103,10 +105,7 @@ pub(super) trait Acting: Send {
 /// The acting of a part.
 fn acting(part: Part, seed: u64, actor: Actor) -> Box<dyn Acting> {
     match part {
-        Part::Writer => {
-            let mut chance = stream(seed, "source", actor as u64);
-            Box::new(Writer(Source::new(seed, &format!("source-{actor}"), &mut chance)))
-        }
+        Part::Writer => Box::new(Writer(Source::of(seed, actor))),
         Part::Restorer => Box::new(Restorer),
         Part::Verifier => Box::new(VerifierPart),
         Part::Keeper => Box::new(Keeper::default()),
@@ -211,9 +210,9 @@ impl Acting for Auditor {
 }
 
 /// Steps that a history must have at least.
-const STEPS_MIN: u64 = 210;
+pub(super) const STEPS_MIN: u64 = 200;
 /// Acts after which even the one who goes on stops.
-const ACTS_MAX: u64 = 12;
+const ACTS_MAX: u64 = 40;
 
 /// Plays all lives of a role; the repository as the last one has it, if it did not die.
 pub(super) fn play(cast: &Cast, role: &Role) -> Option<Repo> {
@@ -284,12 +283,18 @@ impl Scene<'_> {
         let mut done = 0;
         while !gate.is_dead() && self.wants_more(done) {
             done += 1;
+            if self.has_anything_been_deleted() {
+                cast.ways[&role.actor].set_odds(cast.plan.odds_later.clone());
+            }
             let outcome = match &repo {
                 None => self.open(&io, &world).map(|opened| repo = Some(opened)),
-                Some(repo) => acting.act(&Host { cast, actor: role.actor, repo }, &mut chance),
+                Some(repo) => {
+                    let host = Host { cast, actor: role.actor, repo, plant: cast.plan.plant };
+                    acting.act(&host, &mut chance)
+                },
             };
             self.report(outcome);
-            cast.stage.pause(role.actor, Duration::from_secs(chance.below(120)));
+            cast.stage.pause(role.actor, Duration::from_secs(chance.below(role.rest_max)));
         }
         if gate.is_dead() {
             self.leave_state_as_it_was(repo);
@@ -300,15 +305,15 @@ impl Scene<'_> {
 
     /// One more than its acts, as opening is the first.
     fn wants_more(&self, done: u64) -> bool {
-        let lacks = || {
-            let faults: usize = self.cast.ways.values().map(|way| way.met().len()).sum();
-            let deletions = self.cast.journal.counts().deletions;
-            match self.role.part {
-                Part::Sweeper => deletions == 0,
-                _ => self.cast.stage.steps() < STEPS_MIN || faults == 0,
-            }
+        let lacks = || match self.role.part {
+            Part::Sweeper => !self.has_anything_been_deleted(),
+            _ => self.cast.stage.steps() < STEPS_MIN,
         };
         done <= self.life.acts || (self.role.goes_on && self.is_last && done < ACTS_MAX && lacks())
+    }
+
+    fn has_anything_been_deleted(&self) -> bool {
+        self.cast.journal.counts().deletions > 0
     }
 
     fn gate(&self, pace: Chance, death: Option<Death>) -> Arc<Gate> {

@@ -140,7 +140,7 @@ impl Left<'_> {
         }
         repo.may_add("anything")?;
         let is_free = |record: &&PointRecord| !record.is_held() && record.pinned_until.is_none();
-        let host = Host { cast: self.cast, actor: FRESH, repo };
+        let host = Host { cast: self.cast, actor: FRESH, repo, plant: None };
         for record in fold.live(None).into_iter().filter(is_free).step_by(2) {
             keep::forget(&host, record.point.id)?;
         }

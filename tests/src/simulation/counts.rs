@@ -46,8 +46,10 @@ pub struct Counts {
     pub moves: u64,
     /// Acts that ended with an error.
     pub failures: u64,
-    /// Objects that were deleted.
+    /// Packs that were deleted.
     pub deletions: u64,
+    /// Objects of sessions that were deleted.
+    pub cleared: u64,
     /// Calls that met each fault.
     pub faults: BTreeMap<Fault, u64>,
 }
@@ -73,7 +75,7 @@ impl Counts {
         self.faults.values().sum()
     }
 
-    fn numbers(&self) -> [(&'static str, u64); 20] {
+    fn numbers(&self) -> [(&'static str, u64); 21] {
         [
             ("histories", self.histories),
             ("steps", self.steps),
@@ -95,10 +97,11 @@ impl Counts {
             ("moves", self.moves),
             ("failures", self.failures),
             ("deletions", self.deletions),
+            ("cleared", self.cleared),
         ]
     }
 
-    fn numbers_mut(&mut self) -> [&mut u64; 20] {
+    fn numbers_mut(&mut self) -> [&mut u64; 21] {
         [
             &mut self.histories,
             &mut self.steps,
@@ -120,6 +123,7 @@ impl Counts {
             &mut self.moves,
             &mut self.failures,
             &mut self.deletions,
+            &mut self.cleared,
         ]
     }
 }

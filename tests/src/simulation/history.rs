@@ -22,6 +22,7 @@ use super::counts::Counts;
 use super::journal::Journal;
 use super::place::Truth;
 use super::plan::{Plan, Role};
+use super::prelude;
 use super::stage::{Actor, BEGINNING_NS, HostClock, Stage, stream};
 
 /// What came of a history.
@@ -52,6 +53,7 @@ pub fn play(plan: &Plan, room: &Path, keep_lines: bool) -> Outcome {
         bundle: truth.1,
         states: states.path().to_owned(),
     };
+    prelude::play(&cast, &truth.0);
     let left = perform(&cast);
     end(&cast, &truth.0, &left);
     let (trace, lines) = cast.stage.trace();
@@ -86,7 +88,11 @@ fn found(plan: &Plan, stage: &Arc<Stage>, journal: &Arc<Journal>, states: &Path)
 fn way(plan: &Plan, role: &Role, stage: &Arc<Stage>, truth: &Arc<Truth>) -> Arc<Faulty> {
     let clock = HostClock { stage: stage.clone(), actor: role.actor, ahead_ns: 0 };
     let seed = stream(plan.seed, "faults", role.actor as u64).below(u64::MAX);
-    Arc::new(Faulty::new(truth.clone(), plan.odds.clone(), &World::simulated(seed, Arc::new(clock))))
+    let way = Faulty::new(truth.clone(), plan.odds.clone(), &World::simulated(seed, Arc::new(clock)));
+    if let (0, (verb, fault)) = (role.actor, plan.sure) {
+        way.order(verb, fault);
+    }
+    Arc::new(way)
 }
 
 /// Lets everybody play; what those who live still have open.

@@ -336,7 +336,9 @@ impl Journal {
         if layout::log().covers(key) || layout::sweeps().covers(key) {
             known.broken.push(format!("{key} is deleted, and the history needs it"));
         }
-        known.counts.deletions += 1;
+        let is_pack = layout::packs().covers(key);
+        known.counts.deletions += u64::from(is_pack);
+        known.counts.cleared += u64::from(!is_pack);
         known.deleted.insert(key.clone());
     }
 

@@ -17,6 +17,7 @@ mod keep;
 mod place;
 mod plan;
 mod plant;
+mod prelude;
 mod run;
 mod shrink;
 mod source;
@@ -30,5 +31,3 @@ pub use plan::{Cut, FAULTS, Plan};
 pub use plant::{Plant, Prank};
 pub use run::{Orders, Run, room};
 pub use shrink::{Shrunk, shrink};
-
-use stage::stream;

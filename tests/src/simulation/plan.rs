@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use repo::protocol::Rule;
-use storage::{Fault, Odds};
+use storage::{Fault, Odds, Verb};
 use world::Chance;
 
 use super::place::Death;
@@ -81,6 +81,8 @@ pub struct Role {
     pub ahead_ns: i64,
     /// Its lives, one after the other.
     pub lives: Vec<Life>,
+    /// It waits between acts for up to so many seconds.
+    pub rest_max: u64,
     /// Whether it tries again what fails for a moment, as the command line does.
     pub is_patient: bool,
     /// Whether it goes on until the history has all that a history must have.
@@ -96,6 +98,11 @@ pub struct Plan {
     pub roles: Vec<Role>,
     /// How often each fault happens, in thousandths.
     pub odds: Odds,
+    /// The same once a sweep has deleted something: what is torn stays torn, and sweeps refuse to go on until somebody has
+    /// looked at it.
+    pub odds_later: Odds,
+    /// A fault that the first actor meets at its first call of this verb.
+    pub sure: (Verb, Fault),
     /// After so many steps everybody dies.
     pub steps_max: Option<u64>,
     /// A bug that is planted.
@@ -117,22 +124,26 @@ impl Plan {
     /// The history of this seed.
     pub fn draw(seed: u64, plant: Option<Plant>) -> Plan {
         let mut chance = stream(seed, "cast", 0);
-        let mut parts = vec![Part::Writer; 3 + usize::from(chance.below(4) == 0)];
+        let mut parts = vec![Part::Writer; 3 + usize::from(chance.below(8) == 0)];
         parts.extend([Part::Keeper, Part::Sweeper]);
         let more = [Part::Restorer, Part::Sweeper, Part::Verifier, Part::Auditor];
-        let odds = [2, 2, 4, 4];
+        let odds = [3, 3, 8, 8];
         parts.extend(
             more.into_iter().zip(odds).filter(|(_, odds)| chance.below(*odds) == 0).map(|(part, _)| part),
         );
         let roles =
             parts.into_iter().enumerate().map(|(actor, part)| Role::draw(seed, actor, part)).collect();
-        Plan { seed, roles, odds: draw_odds(seed, plant), steps_max: None, plant }
+        let odds_later = draw_odds(seed, plant);
+        let mut odds = odds_later.clone();
+        odds.remove(&Fault::Torn);
+        Plan { seed, roles, odds, odds_later, sure: draw_sure(seed), steps_max: None, plant }
     }
 
     /// The same without what is cut away.
     pub fn cut(mut self, cut: &Cut) -> Plan {
         self.roles.retain(|role| !cut.actors.contains(&role.actor));
         self.odds.retain(|fault, _| !cut.faults.contains(fault));
+        self.odds_later.retain(|fault, _| !cut.faults.contains(fault));
         self.steps_max = cut.steps_max;
         if *cut != Cut::default() {
             self.roles.iter_mut().for_each(|role| role.goes_on = false);
@@ -150,13 +161,23 @@ fn faults_against(plant: Option<Plant>) -> &'static [Fault] {
     }
 }
 
+/// Every host lists and reads, so this one happens.
+fn draw_sure(seed: u64) -> (Verb, Fault) {
+    let mut chance = stream(seed, "sure", 0);
+    let any = [Fault::Before, Fault::After, Fault::Slow, Fault::Denied];
+    let of_reads = [Fault::Cut, Fault::Short, Fault::Flipped];
+    match chance.below(7) {
+        lot @ 0..4 => (Verb::List, any[usize::try_from(lot).expect("below 4")]),
+        lot => (Verb::GetRange, of_reads[usize::try_from(lot - 4).expect("below 3")]),
+    }
+}
+
 fn draw_odds(seed: u64, plant: Option<Plant>) -> Odds {
     let mut chance = stream(seed, "odds", 0);
     // Where much goes wrong, few sweeps come to their end.
     let most = if chance.below(4) == 0 { 12 } else { 3 };
     let mut odds = Odds::new();
     for fault in FAULTS {
-        // What is torn stays torn, and sweeps refuse to go on until somebody has looked at it.
         let one_in = if fault == Fault::Torn { 12 } else { 3 };
         let (is_there, often) = (chance.below(one_in) == 0, 1 + chance.below(most));
         if is_there {
@@ -178,7 +199,9 @@ impl Role {
         let lives = (0..count).map(|life| draw_life(&mut chance, (actor, part), life, count)).collect();
         let ahead_ns = draw_clock(&mut chance);
         let goes_on = is_first || part == Part::Sweeper;
-        Role { actor, part, ahead_ns, lives, is_patient: chance.below(4) > 0, goes_on }
+        let is_patient = chance.below(4) > 0;
+        let rest_max = [5, 30, 120][usize::try_from(chance.below(3)).expect("below 3")];
+        Role { actor, part, ahead_ns, lives, rest_max, is_patient, goes_on }
     }
 }
 
@@ -195,17 +218,14 @@ fn draw_life(chance: &mut Chance, (actor, part): (Actor, Part), life: u64, count
         _ => Memory::AsLeft,
     };
     let acts = match part {
-        Part::Writer => 2 + chance.below(2),
+        Part::Writer => 1 + chance.below(2),
         Part::Auditor => 1,
-        Part::Keeper => 3 + chance.below(3),
-        Part::Sweeper => 2 + chance.below(3),
+        Part::Keeper => 2 + chance.below(3),
+        Part::Sweeper => 2 + chance.below(2),
         _ => 1 + chance.below(2),
     };
-    let most = if happens(chance, 30) { 72 * 3600 } else { 200 };
-    // Before there are points, there is nothing to forget and to sweep.
-    let least =
-        if life == 0 && matches!(part, Part::Keeper | Part::Sweeper | Part::Restorer) { 150 } else { 0 };
-    let before = Duration::from_secs(least + chance.below(most));
+    let most = if happens(chance, 30) { 72 * 3600 } else { 90 };
+    let before = Duration::from_secs(chance.below(most));
     Life { memory, acts, death: dies.then_some(death), before }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use world::World;
 
+use super::actor::STEPS_MIN;
 use super::counts::Counts;
 use super::history::{Outcome, play};
 use super::plan::Plan;
@@ -42,9 +43,6 @@ pub struct Run {
     /// How long it took.
     pub time: Duration,
 }
-
-/// Steps that each history has.
-const STEPS_MIN: u64 = 200;
 
 impl Run {
     /// Plays them.

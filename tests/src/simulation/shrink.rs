@@ -33,7 +33,7 @@ pub fn shrink(seed: u64, plant: Option<Plant>, room: &Path) -> Shrunk {
         less.actors.insert(role.actor);
         cut = breaks(&less).map_or(cut, |_| less);
     }
-    for fault in whole.odds.keys() {
+    for fault in whole.odds_later.keys() {
         let mut less = cut.clone();
         less.faults.insert(*fault);
         cut = breaks(&less).map_or(cut, |_| less);

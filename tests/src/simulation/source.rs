@@ -7,7 +7,7 @@ use format::tree::{Content, INLINE_BYTES_MAX};
 use world::Chance;
 
 use super::journal::Files;
-use super::stream;
+use super::stage::{Actor, stream};
 use format::id::PointId;
 
 /// Blocks that all sources of one history draw from.
@@ -65,17 +65,18 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// A source with a few files.
-    pub(super) fn new(seed: u64, name: &str, chance: &mut Chance) -> Source {
+    /// The source of a writer, with a few files.
+    pub(super) fn of(seed: u64, writer: Actor) -> Source {
+        let mut chance = stream(seed, "source", writer as u64);
         let mut source = Source {
-            name: name.to_owned(),
+            name: format!("source-{writer}"),
             files: BTreeMap::new(),
             remembered: None,
             past: Vec::new(),
             versions: 0,
             seed,
         };
-        (0..FILES_FIRST).for_each(|_| source.write(chance));
+        (0..FILES_FIRST).for_each(|_| source.write(&mut chance));
         source
     }
 

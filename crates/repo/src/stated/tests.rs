@@ -1,61 +1,18 @@
 //! What others write under names that are not theirs states nothing in somebody else's place.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::Arc;
 
 use format::fact::Fact;
-use format::genesis::ChunkSizes;
 use format::id::{Hash, SweepId};
-use format::key::{KeyFile, Lock, Unlock};
 use format::seal::Signer;
 use format::session::Purpose;
-use storage::{Memory, Region};
-use tempfile::TempDir;
-use world::{SimulatedClock, World};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::io::Io;
 use crate::protocol::SessionObject;
-use crate::repo::{Link, Opening, Said, Secret};
+use crate::repo::{Link, Said};
 use crate::session::Session;
-
-/// A region in memory, and hosts that look into it.
-struct Place {
-    world: World,
-    memory: Arc<Memory>,
-    key: KeyFile,
-    states: TempDir,
-}
-
-impl Place {
-    fn new() -> Place {
-        let world = World::simulated(1, Arc::new(SimulatedClock::at(1_000_000_000)));
-        let (memory, key) = (Arc::new(Memory::new("one", &world)), KeyFile::fresh(&mut world.chance()));
-        let place = Place { world, memory, key, states: tempfile::tempdir().unwrap() };
-        let sizes = ChunkSizes { generation: 0, min: 1 << 14, normal: 1 << 16, max: 1 << 18 };
-        let state = place.states.path().join("founder");
-        let lock = Lock::KeyFile(place.key.clone());
-        Repo::create(place.opening(&state), &lock, "key", sizes).unwrap();
-        place
-    }
-
-    fn opening<'s>(&self, state: &'s Path) -> Opening<'s> {
-        Opening {
-            world: self.world.clone(),
-            io: Io::on_one_thread(Region::new("home", self.memory.clone())),
-            state,
-            secret: Secret::Unlock(Unlock::KeyFile(self.key.clone())),
-            trust: None,
-            host: "host".to_owned(),
-        }
-    }
-
-    fn host(&self, name: &str) -> Repo {
-        Repo::open(self.opening(&self.states.path().join(name))).unwrap()
-    }
-}
+use crate::trial::Place;
 
 #[test]
 fn an_end_in_the_chain_of_another_writer_ends_no_session() {

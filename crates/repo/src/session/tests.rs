@@ -1,0 +1,60 @@
+//! A session that cannot read what others say does not believe that they say nothing.
+
+use storage::{Fault, Verb};
+
+use super::*;
+use crate::trial::Place;
+
+/// What was expired behind the back of a session, and read wrongly by it, is not acknowledged; what was only misread once
+/// stops nobody.
+#[test]
+fn an_expiry_that_could_not_be_read_is_not_an_expiry_that_is_not_there() {
+    for fault in [Fault::Short, Fault::Flipped] {
+        for misread in [1, 2] {
+            let place = Place::new();
+            let (sweeper, (victim, faulty)) = (place.host("sweeper"), place.unlucky_host("victim"));
+            let signer = victim.enrolled_signer().unwrap();
+            let mut session = Session::open(&victim, signer, Purpose::Write, BTreeSet::new()).unwrap();
+            sweeper.refresh().unwrap();
+            sweeper.expire_session(&session.id().to_string()).unwrap();
+            // Its own entry, the sweeper's grant and the expiry are new to it.
+            (0..3 * misread).for_each(|_| faulty.order(Verb::GetRange, fault));
+            let ended = session.commit(Vec::new(), Vec::new(), BTreeSet::new(), true);
+            assert!(matches!(ended, Err(Error::Raced(_))), "{fault:?} {misread}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_misread_once_is_read_again() {
+    let place = Place::new();
+    let (other, (host, faulty)) = (place.host("other"), place.unlucky_host("host"));
+    let signer = host.enrolled_signer().unwrap();
+    let mut session = Session::open(&host, signer, Purpose::Write, BTreeSet::new()).unwrap();
+    other.enrolled_signer().unwrap();
+    faulty.order(Verb::GetRange, Fault::Flipped);
+    session.commit(Vec::new(), Vec::new(), BTreeSet::new(), true).unwrap();
+    assert_eq!(host.history_damage(), Vec::<String>::new());
+}
+
+/// Somebody else's entry that lay there damaged before the session began says nothing of it.
+#[test]
+fn an_old_entry_that_is_damaged_stops_no_session() {
+    let place = Place::new();
+    let (other, host) = (place.host("other"), place.host("host"));
+    other.enrolled_signer().unwrap();
+    let listed = host.io().list(&layout::log()).unwrap();
+    let entries = host.log();
+    let is_new = |key: &storage::ObjectKey| {
+        layout::parse_entry(key.as_str()).is_some_and(|place| !entries.entries.contains_key(&place))
+    };
+    let key = listed.into_iter().map(|object| object.key).find(is_new).unwrap();
+    let mut bytes = host.io().get(&key).unwrap().to_vec();
+    bytes[30] ^= 1;
+    place.memory.tamper(&key, Some(bytes.into()));
+    host.refresh().unwrap();
+    assert_eq!(host.history_damage().len(), 1);
+    let signer = host.enrolled_signer().unwrap();
+    let mut session = Session::open(&host, signer, Purpose::Write, BTreeSet::new()).unwrap();
+    session.commit(Vec::new(), Vec::new(), BTreeSet::new(), true).unwrap();
+}
