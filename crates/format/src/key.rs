@@ -98,6 +98,16 @@ impl Bundle {
         self.generations.last().expect("a bundle has at least one generation")
     }
 
+    /// The same keys, which keep what they open: see [`KemSecret::keeping_opened`].
+    #[doc(hidden)]
+    pub fn keeping_opened(mut self) -> Bundle {
+        for generation in &mut self.generations {
+            generation.data = generation.data.take().map(KemSecret::keeping_opened);
+            generation.catalog = generation.catalog.take().map(KemSecret::keeping_opened);
+        }
+        self
+    }
+
     /// The generation of this number.
     pub fn generation(&self, number: u32) -> Result<&Generation, Error> {
         self.generations.iter().find(|g| g.number == number).ok_or(Error::NoKey("this key generation"))

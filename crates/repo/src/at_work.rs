@@ -63,7 +63,7 @@ impl Repo {
             });
             one.begun = one.begun.min(record.time.time);
             one.renewed = one.renewed.max(record.time.time);
-            one.roots.extend(record.roots);
+            one.roots.extend(&record.roots);
         }
         let mut at_work: Vec<AtWork> = at_work.into_values().collect();
         at_work.sort_by_key(|one| (one.begun, one.session));

@@ -27,6 +27,7 @@ use crate::layout;
 use crate::log::{Log, LogEntry, Reading, Refreshed};
 use crate::protocol::Rules;
 use crate::state::State;
+use crate::stated::Statements;
 use crate::unlock::unlock;
 
 /// How a repository is opened.
@@ -69,6 +70,7 @@ pub struct Repo {
     /// What its sessions and sweeps keep to: all there are, but in the hands of those who prove that each is needed.
     pub(crate) rules: Rules,
     view: Mutex<View>,
+    pub(crate) statements: Statements,
     notices: Vec<String>,
 }
 
@@ -171,6 +173,7 @@ impl Repo {
             reads_only,
             rules,
             view,
+            statements: Statements::default(),
             notices,
         };
         repo.load_cached();

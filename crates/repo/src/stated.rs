@@ -5,7 +5,10 @@
 //! region; a part of somebody who may not maintain keeps everybody from relying on its packs, and deletes none. An object of
 //! either kind that does not read ends the question: what it says is not known, so nothing may rest on it.
 
+mod kept;
+
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use format::fact::Fact;
@@ -21,6 +24,14 @@ use crate::layout;
 use crate::log::LogEntry;
 use crate::protocol::{self, Ids, Logs, Sessions, Sweeps};
 use crate::repo::Repo;
+use kept::{Kept, Reading};
+
+/// What was read of the objects that this module states.
+#[derive(Debug, Default)]
+pub(crate) struct Statements {
+    sessions: Kept<SessionRecord>,
+    parts: Kept<SweepPart>,
+}
 
 /// The ids of production.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,7 +86,7 @@ impl Ids for Real {
 /// A condemned part.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    pub(crate) record: SweepPart,
+    pub(crate) record: Arc<SweepPart>,
     /// Whether its writer may maintain.
     pub(crate) by_maintainer: bool,
 }
@@ -101,60 +112,52 @@ impl Repo {
     }
 
     /// All session objects of this life of the region, but for those of sessions that are over and do not read.
-    pub(crate) fn announced(&self) -> Result<Vec<SessionRecord>, Error> {
+    pub(crate) fn announced(&self) -> Result<Vec<Arc<SessionRecord>>, Error> {
         let (io, fold) = (&self.io, self.fold());
-        let listed = io.list(&layout::sessions())?;
-        let (mut announced, mut failed) = (Vec::new(), None);
-        let wanted = listed.into_iter().map(|object| (object.key, object.size)).collect();
-        io.get_each(wanted, SMALL_OBJECT_BYTES_MAX as u64, |key, bytes| {
-            match self.read_session(&key, bytes) {
-                Ok(record) => announced.push(record),
-                Err(error) if is_gone(&error) || is_over(&fold, &key) => {}
-                Err(error) => drop(failed.get_or_insert(error)),
-            }
-        });
+        let read = |key: &ObjectKey, bytes: Result<Bytes, Error>| {
+            let wrong = Error::object(key.clone(), io.place());
+            let record = SessionRecord::decode(&bytes?, &self.genesis.id).map_err(wrong)?;
+            self.is_named(key, &layout::session(record.writer, record.session, record.number), record)
+        };
+        let reading = Reading { most: SMALL_OBJECT_BYTES_MAX as u64, read };
+        let excused = |key: &ObjectKey, error: &Error| is_gone(error) || is_over(&fold, key);
+        let mut announced = self.statements.sessions.all(io, &layout::sessions(), &reading, excused)?;
         let life = life_of(&fold, io.region_name());
         announced.retain(|record| record.region == io.region_name() && record.incarnation == life);
         announced.sort_by_key(|record| (record.writer, record.session, record.number));
-        failed.map_or(Ok(announced), Err)
+        Ok(announced)
     }
 
-    fn read_session(&self, key: &ObjectKey, bytes: Result<Bytes, Error>) -> Result<SessionRecord, Error> {
-        let (io, wrong) = (&self.io, Error::object(key.clone(), self.io.place()));
-        let record = SessionRecord::decode(&bytes?, &self.genesis.id).map_err(wrong)?;
-        let named = layout::session(record.writer, record.session, record.number);
-        if named == *key { Ok(record) } else { Err(io.damaged(key, "it is the object of another name")) }
+    fn is_named<T>(&self, key: &ObjectKey, named: &ObjectKey, object: T) -> Result<T, Error> {
+        if named == key { Ok(object) } else { Err(self.io.damaged(key, "it is the object of another name")) }
     }
 
     /// Who is at work.
     pub(crate) fn stated_sessions(&self) -> Result<Sessions<Real>, Error> {
-        let objects: Vec<_> = self.announced()?.iter().map(stated_session).collect();
+        let objects: Vec<_> = self.announced()?.iter().map(|record| stated_session(record)).collect();
         Ok(Sessions::of(&objects))
     }
 
     /// All parts of sweeps of this life of the region.
     pub(crate) fn parts(&self) -> Result<Vec<Part>, Error> {
         let (io, fold) = (&self.io, self.fold());
-        let life = life_of(&fold, io.region_name());
-        let mut parts = Vec::new();
-        for (key, bytes) in io.get_listed(&layout::sweeps(), ENTRY_BYTES_MAX as u64)? {
+        let read = |key: &ObjectKey, bytes: Result<Bytes, Error>| {
             let wrong = Error::object(key.clone(), io.place());
             let record = SweepPart::decode(&bytes?, &self.genesis.id).map_err(wrong)?;
-            if layout::sweep_part(record.id()) != key {
-                return Err(io.damaged(&key, "it is the object of another name"));
-            }
-            if record.incarnation == life && record.region == io.region_name() {
-                let by_maintainer = fold.may_maintain(record.writer, self.root());
-                parts.push(Part { record, by_maintainer });
-            }
-        }
-        Ok(parts)
+            self.is_named(key, &layout::sweep_part(record.id()), record)
+        };
+        let reading = Reading { most: ENTRY_BYTES_MAX as u64, read };
+        let mut parts = self.statements.parts.all(io, &layout::sweeps(), &reading, |_, _| false)?;
+        let life = life_of(&fold, io.region_name());
+        parts.retain(|record| record.incarnation == life && record.region == io.region_name());
+        let by_maintainer = |record: &SweepPart| fold.may_maintain(record.writer, self.root());
+        Ok(parts.into_iter().map(|record| Part { by_maintainer: by_maintainer(&record), record }).collect())
     }
 
     /// What is condemned: by whomever, for those who refer; by maintainers, for those who delete.
     pub(crate) fn stated_sweeps(&self, by_maintainers: bool) -> Result<Sweeps<Real>, Error> {
         let parts = self.parts()?.into_iter().filter(|part| part.by_maintainer || !by_maintainers);
-        Ok(Sweeps::of(parts.map(|part| (part.record.id(), part.record.packs.into_iter().collect()))))
+        Ok(Sweeps::of(parts.map(|part| (part.record.id(), part.record.packs.iter().copied().collect()))))
     }
 }
 

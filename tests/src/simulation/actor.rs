@@ -291,7 +291,7 @@ impl Scene<'_> {
                 Some(repo) => {
                     let host = Host { cast, actor: role.actor, repo, plant: cast.plan.plant };
                     acting.act(&host, &mut chance)
-                },
+                }
             };
             self.report(outcome);
             cast.stage.pause(role.actor, Duration::from_secs(chance.below(role.rest_max)));
@@ -309,7 +309,9 @@ impl Scene<'_> {
             Part::Sweeper => !self.has_anything_been_deleted(),
             _ => self.cast.stage.steps() < STEPS_MIN,
         };
-        done <= self.life.acts || (self.role.goes_on && self.is_last && done < ACTS_MAX && lacks())
+        let is_to_die = self.life.death.is_some();
+        let goes_on = self.role.goes_on && done < ACTS_MAX;
+        done <= self.life.acts || (goes_on && (is_to_die || self.is_last && lacks()))
     }
 
     fn has_anything_been_deleted(&self) -> bool {

@@ -106,8 +106,8 @@ struct Known {
     acts: Act,
     /// The session that an actor announced last.
     sessions: BTreeMap<Actor, SessionId>,
-    /// Sessions that somebody gave up, as entries say that were looked at.
-    expired: BTreeSet<SessionId>,
+    /// Sessions that ended or that somebody gave up, as entries say that were looked at.
+    over: BTreeSet<SessionId>,
     looked_at: BTreeSet<ObjectKey>,
     /// Roots that a running session was granted, by actor.
     relied: BTreeMap<Actor, (SessionId, BTreeSet<PointId>)>,
@@ -326,7 +326,7 @@ impl Journal {
     pub(super) async fn deleted(&self, key: &ObjectKey, left: &Memory) {
         if let Some(pack) = layout::parse_pack(key.as_str()) {
             self.open_directories(left).await;
-            self.learn_of_expiries(left).await;
+            self.learn_of_ends(left).await;
             let present = packs(left).await;
             let mut known = self.known();
             let lost = known.lost_with(pack, &present);
@@ -342,8 +342,8 @@ impl Journal {
         known.deleted.insert(key.clone());
     }
 
-    /// Reads entries that were not read before, for sessions that they give up.
-    async fn learn_of_expiries(&self, left: &Memory) {
+    /// Reads entries that were not read before, for sessions that they end or give up.
+    async fn learn_of_ends(&self, left: &Memory) {
         let bundle = self.bundle.lock().expect("no holder of this lock panics").clone();
         let Some(bundle) = bundle else { return };
         for object in left.list(&layout::log()).await.unwrap_or_default() {
@@ -353,12 +353,14 @@ impl Journal {
             let Ok(bytes) = left.get(&object.key).await else { continue };
             let Ok(entry) = Entry::decode(&bytes, &bundle.repo) else { continue };
             let facts = entry.clear.facts.into_iter().filter_map(|raw| Fact::decode(raw).ok());
-            let expired = facts.filter_map(|fact| match fact {
+            let own = entry.clear.session;
+            let over = facts.filter_map(|fact| match fact {
                 Fact::Expired(expired) => Some(expired.session),
+                Fact::End => Some(own),
                 _ => None,
             });
-            let expired: BTreeSet<SessionId> = expired.collect();
-            self.known().expired.extend(expired);
+            let over: BTreeSet<SessionId> = over.collect();
+            self.known().over.extend(over);
         }
     }
 
@@ -392,7 +394,7 @@ impl Known {
                 frame.pack == *other || self.moved_here.get(other).is_some_and(|moved| moved.contains(frame))
             })
         };
-        let running = self.relied.values().filter(|(session, _)| !self.expired.contains(session));
+        let running = self.relied.values().filter(|(session, _)| !self.over.contains(session));
         let relied: BTreeSet<&PointId> = running.flat_map(|(_, roots)| roots).collect();
         let needed = self.points.iter().filter(|(id, made)| made.must_live() || relied.contains(id));
         let lost = needed.filter_map(|(id, made)| {

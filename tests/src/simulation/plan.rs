@@ -195,7 +195,8 @@ impl Role {
     fn draw(seed: u64, actor: Actor, part: Part) -> Role {
         let mut chance = stream(seed, "role", actor as u64);
         let is_first = actor == 0;
-        let count = 1 + u64::from(is_first || chance.below(3) == 0);
+        let one_in = if part == Part::Sweeper { 2 } else { 3 };
+        let count = 1 + u64::from(is_first || chance.below(one_in) == 0);
         let lives = (0..count).map(|life| draw_life(&mut chance, (actor, part), life, count)).collect();
         let ahead_ns = draw_clock(&mut chance);
         let goes_on = is_first || part == Part::Sweeper;
@@ -205,11 +206,12 @@ impl Role {
     }
 }
 
-/// Every life but the last ends in the middle of a call; so does the last one now and then. Of a history's first actor the
-/// first life ends so early that this happens in any case.
+/// Every life but the last ends in the middle of a call; so does the last one now and then, but not that of somebody who
+/// goes on until a history has all that it must have. Of a history's first actor the first life ends in any case.
 fn draw_life(chance: &mut Chance, (actor, part): (Actor, Part), life: u64, count: u64) -> Life {
     let is_last = life + 1 == count;
-    let dies = !is_last || (actor > 0 && chance.below(5) == 0);
+    let may_die = actor > 0 && part != Part::Sweeper;
+    let dies = !is_last || (may_die && chance.below(5) == 0);
     let most = if actor == 0 && life == 0 { 25 } else { 120 };
     let death = Death { call: 2 + chance.below(most), after: chance.below(2) == 0 };
     let memory = match chance.below(12) {

@@ -64,7 +64,7 @@ fn a_part_of_somebody_who_may_not_maintain_binds_writers_and_deletes_nothing() {
 #[test]
 fn a_session_object_that_does_not_read_says_nothing_and_hides_nobody_until_its_session_is_over() {
     let place = Place::new();
-    let host = place.host("host");
+    let (host, looks) = (place.host("host"), place.host("looks"));
     let signer = host.enrolled_signer().unwrap();
     let chain = Chain { writer: WriterId::of(&signer.public()), session: SessionId([5; 16]) };
     let object =
@@ -75,8 +75,10 @@ fn a_session_object_that_does_not_read_says_nothing_and_hides_nobody_until_its_s
     let mut bytes = host.io().get(&key).unwrap().to_vec();
     bytes[40] ^= 1;
     place.memory.tamper(&key, Some(bytes.into()));
-    assert!(host.stated_sessions().is_err());
+    looks.refresh().unwrap();
+    assert!(looks.stated_sessions().is_err());
+    assert!(host.stated_sessions().unwrap().get(&chain).is_some(), "what was read once does not change");
     host.expire(&signer, (chain.writer, chain.session)).unwrap();
-    host.refresh().unwrap();
-    assert!(host.stated_sessions().unwrap().get(&chain).is_none());
+    looks.refresh().unwrap();
+    assert!(looks.stated_sessions().unwrap().get(&chain).is_none());
 }
