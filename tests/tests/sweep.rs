@@ -11,6 +11,7 @@ use serde_json::Value;
 use tests::files::{below, flip, largest_pack};
 use tests::listing::Listing;
 use tests::odd;
+use tests::s3::{Config, Orders, Server};
 use tests::seawall::{Machine, Said};
 
 fn packs(machine: &Machine) -> Vec<PathBuf> {
@@ -51,6 +52,18 @@ fn with_two_points() -> (Machine, String, String) {
     write(&machine, "new", 3, 1 << 20);
     let second = backed_up(&machine);
     (machine, first, second)
+}
+
+/// Makes two points, the first of which is forgotten, so that of every pack a third is needed, and answers the second.
+fn sparse(machine: &Machine) -> String {
+    (0..60).for_each(|number| write(machine, &format!("{number:02}"), number, 100_000));
+    let first = backed_up(machine);
+    (0..60).filter(|number| number % 3 > 0).for_each(|number| {
+        fs::remove_file(machine.at("tree").join(format!("{number:02}"))).unwrap();
+    });
+    let second = backed_up(machine);
+    machine.done(&["forget", &first, "--apply"]);
+    second
 }
 
 #[test]
@@ -422,4 +435,42 @@ fn a_dry_run_writes_nothing() {
     }
     machine.done(&["verify"]);
     assert_eq!(machine.json(&["sweep"])["plan"]["points_unverified"], 0);
+}
+
+/// What a sweep moves it cannot read, as it has no key for it, and what it has moved it deletes: it must not take a misread
+/// for the frame, nor throw away the good half of a pack that rotted.
+#[test]
+fn a_bit_that_flips_on_its_way_is_not_moved_into_a_new_pack() {
+    let server = Server::start(Config::default());
+    let machine = Machine::with_s3(&server);
+    machine.done(&["init"]);
+    let second = sparse(&machine);
+    let truth = Listing::of(&machine.at("tree"));
+    let only = Some("/packs/".to_owned());
+    server
+        .order(|orders| *orders = Orders { flip_at: Some(100_000), flip_next: 1, only, ..Orders::default() });
+    let swept = machine.json(&["sweep", "--apply", "--repack-below", "100"]);
+    assert_eq!(server.counts().spoiled, 1, "the bit was flipped");
+    assert_eq!(swept["swept"]["spared"], serde_json::json!([]));
+    assert!(swept["swept"]["moved"]["frames"].as_u64().unwrap() > 0);
+    assert_restores(&machine, &second, &truth, "back");
+}
+
+#[test]
+fn a_pack_that_is_not_as_it_was_stored_is_spared_and_named() {
+    let machine = Machine::with_repository();
+    let second = sparse(&machine);
+    let of_data = |pack: &PathBuf| fs::metadata(pack).unwrap().len() > 1 << 20;
+    let rotten: Vec<PathBuf> = packs(&machine).into_iter().filter(of_data).collect();
+    rotten.iter().for_each(|pack| flip(pack, [100_000]));
+    let sweep = machine.run(&["sweep", "--apply", "--repack-below", "100"]);
+    sweep.assert_failed(3, "is not as it was stored");
+    assert!(sweep.err.contains("seawall verify"), "{}", sweep.err);
+    assert!(rotten.iter().all(|pack| pack.exists()), "nobody can tell what of it is whole");
+    let again = machine.run(&["sweep", "--apply", "--repack-below", "100"]);
+    again.assert_failed(3, "is not as it was stored");
+    machine.run(&["verify", "--level", "L1"]).assert_failed(3, "damaged");
+    machine.done(&["backup", "tree"]);
+    let truth = Listing::of(&machine.at("tree"));
+    assert_restores(&machine, &second, &truth, "back");
 }

@@ -11,6 +11,7 @@ mod effects;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use format::entry::Brought;
 use format::id::{PackId, SessionId, SweepId, WriterId};
 use format::limit::ENTRY_BYTES_MAX;
@@ -90,6 +91,8 @@ pub struct Swept {
     pub deleted: (u64, u64),
     /// Frames that were copied, and their sizes.
     pub moved: (u64, u64),
+    /// Packs that are not as they were stored, and hold what is needed: they stay, condemned, until that is stored again.
+    pub spared: BTreeSet<PackId>,
     /// Sessions that were given up as silent.
     pub expired: Vec<(WriterId, SessionId)>,
     /// Sessions that it waited for in vain: what is condemned is deleted by a later sweep.
@@ -109,6 +112,12 @@ pub struct Sweep<'r> {
     stored: BTreeMap<PackId, Brought>,
     /// The session in which it copies, its number of the next renewal, and when it was renewed.
     held: Option<(SessionId, u32, Duration)>,
+    /// The pack that frames are moved from, as it was stored.
+    whole: Option<(PackId, Bytes)>,
+    /// Packs that are not as they were stored: they stay.
+    spared: BTreeSet<PackId>,
+    /// Packs from which nothing can be moved any more.
+    gone: BTreeSet<PackId>,
     silence: Silence<Real>,
     began_to_wait: Option<Duration>,
     done: Swept,
@@ -140,6 +149,9 @@ impl<'r> Sweep<'r> {
             sizes: BTreeMap::new(),
             stored: BTreeMap::new(),
             held: None,
+            whole: None,
+            spared: BTreeSet::new(),
+            gone: BTreeSet::new(),
             silence: Silence::new(options.expire_after),
             began_to_wait: None,
             done: Swept::default(),
@@ -287,7 +299,10 @@ impl<'r> Sweep<'r> {
                 self.expire_silent(Some(finish.waiting()))?;
             }
             let reply = match effect {
-                Effect::Done(Finished::Swept { .. }) => return Ok(self.done),
+                Effect::Done(Finished::Swept { .. }) => {
+                    self.done.spared = self.spared;
+                    return Ok(self.done);
+                }
                 Effect::Done(Finished::Failed) => return Err(self.failure()),
                 Effect::Delete(name) => {
                     let mut names = finish.take_deletions();

@@ -218,8 +218,10 @@ impl<'r> Writer<'r> {
                 lock(&self.relies).insert(piece);
                 return Ok(Some(Found::Known(reference)));
             }
-            // What a sweep took away was not lost.
-            if !here && !swept {
+            // What a sweep took away was not lost. What it condemned and left there may be a pack that rotted and is needed:
+            // a backup that relies on nothing unread heals that.
+            let spared = swept && self.style.reuse == Reuse::Verified && self.has_whole(reference.pack);
+            if !here && (!swept || spared) {
                 lost.get_or_insert(Found::Lost(reference));
             }
         }

@@ -57,11 +57,15 @@ pub struct Orders {
     pub cut_next: Option<u32>,
     /// A cut body looks whole: its length is stated as what comes.
     pub cut_quietly: bool,
+    /// Bodies that hold this byte of an object come with one bit of it flipped...
+    pub flip_at: Option<u64>,
+    /// ...so often.
+    pub flip_next: u32,
     /// So many of the next uploads are answered with 200 and not stored.
     pub lose_next: u32,
     /// So many of the next uploads are answered with 507.
     pub full_next: u32,
-    /// Cuts, losses, 507 and late 500 only happen to keys that hold this; to all where it is not said.
+    /// Cuts, flips, losses, 507 and late 500 only happen to keys that hold this; to all where it is not said.
     pub only: Option<String>,
     /// Every signature is refused.
     pub deny: bool,
@@ -230,6 +234,14 @@ impl Desk {
     pub(super) fn is_full(&self, key: &str) -> bool {
         let mut state = self.state();
         state.orders.mean(key) && taken(&mut state.orders.full_next)
+    }
+
+    /// Where in a body of `len` bytes, which begins at `start` of the object, a bit is flipped.
+    pub(super) fn flip(&self, key: &str, start: u64, len: u64) -> Option<usize> {
+        let mut state = self.state();
+        let at = state.orders.flip_at.filter(|_| state.orders.mean(key))?.checked_sub(start)?;
+        let flips = at < len && taken(&mut state.orders.flip_next);
+        flips.then(|| usize::try_from(at).expect("a body fits into memory"))
     }
 
     /// After how many bytes this body ends, if it is longer than that.

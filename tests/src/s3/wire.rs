@@ -157,19 +157,28 @@ impl Wire {
         }
     }
 
-    /// The body of an object, cut and slowed down as ordered.
+    /// The body of an object, flipped, cut and slowed down as ordered.
     async fn sent(&self, answer: Answer, path: &str, orders: &Orders) -> Answer {
         let len = length(answer.headers());
         let cut = if answer.status().is_success() { self.desk.cut(path, len) } else { None };
-        if cut.is_none() && orders.bytes_per_second.is_none() {
+        let flip = match answer.status().is_success() {
+            true => self.desk.flip(path, first_byte(answer.headers()), len),
+            false => None,
+        };
+        if cut.is_none() && flip.is_none() && orders.bytes_per_second.is_none() {
             return answer;
         }
-        if cut.is_some() {
+        if cut.is_some() || flip.is_some() {
             self.spoiled();
         }
         let (mut parts, body) = answer.into_parts();
         let Ok(whole) = BodyExt::collect(body).await else { return refusal(500, "InternalError", "no body") };
-        let whole = whole.to_bytes();
+        let mut whole = whole.to_bytes();
+        if let Some(at) = flip {
+            let mut flipped = whole.to_vec();
+            flipped[at] ^= 1;
+            whole = flipped.into();
+        }
         let sent = whole.slice(..cut.map_or(whole.len(), |after| after as usize));
         let broken = cut.is_some() && !orders.cut_quietly;
         if cut.is_some() && orders.cut_quietly {
@@ -266,6 +275,13 @@ fn httpdate(s: i64) -> String {
 
 fn is_object(path: &str) -> bool {
     path.trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty())
+}
+
+/// Which byte of the object a body begins with.
+fn first_byte(headers: &http::HeaderMap) -> u64 {
+    let range = headers.get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
+    let first = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
+    first.unwrap_or(0)
 }
 
 fn length(headers: &http::HeaderMap) -> u64 {

@@ -101,6 +101,8 @@ impl Left<'_> {
     }
 
     fn history_is_whole(&self) -> Result<(), Error> {
+        let learnt = self.cast.journal.learn_of_ends(self.truth.memory()).now_or_never();
+        learnt.expect("memory answers at once");
         let audit = audit(&self.io(), Some(self.cast.repo()))?;
         for finding in audit.findings() {
             self.breaks(format!("the signed history shows a fault: {finding}"));

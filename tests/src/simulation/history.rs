@@ -79,7 +79,8 @@ fn found(plan: &Plan, stage: &Arc<Stage>, journal: &Arc<Journal>, states: &Path)
     };
     let sizes = ChunkSizes { generation: 0, min: 64 << 10, normal: 128 << 10, max: 1 << 20 };
     let repo = Repo::create(opening, &Lock::KeyFile(key), "founder", sizes);
-    let bundle = repo.expect("nothing goes wrong before the history begins").bundle().clone().keeping_opened();
+    let bundle =
+        repo.expect("nothing goes wrong before the history begins").bundle().clone().keeping_opened();
     journal.hand_keys(&bundle);
     (truth, bundle)
 }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use format::entry::Entry;
@@ -20,6 +21,7 @@ use storage::{KeyPrefix, Memory, ObjectKey, Store};
 
 use super::counts::Counts;
 use super::stage::Actor;
+use super::sweeper::SILENCE_NS;
 
 /// Files by path, with their bytes.
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
@@ -109,6 +111,10 @@ struct Known {
     /// Sessions that ended or that somebody gave up, as entries say that were looked at.
     over: BTreeSet<SessionId>,
     looked_at: BTreeSet<ObjectKey>,
+    /// When each session was announced.
+    announced: BTreeMap<SessionId, Duration>,
+    /// When somebody set out to write each entry.
+    written: BTreeMap<ObjectKey, Duration>,
     /// Roots that a running session was granted, by actor.
     relied: BTreeMap<Actor, (SessionId, BTreeSet<PointId>)>,
     meant: BTreeMap<ObjectKey, Hash>,
@@ -249,10 +255,15 @@ impl Journal {
         act
     }
 
-    /// A session object of this actor is about to be written.
-    pub(super) fn announces(&self, actor: Actor, key: &ObjectKey) {
+    /// An object of this actor is about to be written; a session object announces a session or renews it.
+    pub(super) fn writes(&self, actor: Actor, key: &ObjectKey, now: Duration) {
+        let mut known = self.known();
         if let Some((_, session, _)) = layout::parse_session(key.as_str()) {
-            self.known().sessions.insert(actor, session);
+            known.sessions.insert(actor, session);
+            known.announced.entry(session).or_insert(now);
+        }
+        if layout::log().covers(key) {
+            known.written.entry(key.clone()).or_insert(now);
         }
     }
 
@@ -343,7 +354,7 @@ impl Journal {
     }
 
     /// Reads entries that were not read before, for sessions that they end or give up.
-    async fn learn_of_ends(&self, left: &Memory) {
+    pub(super) async fn learn_of_ends(&self, left: &Memory) {
         let bundle = self.bundle.lock().expect("no holder of this lock panics").clone();
         let Some(bundle) = bundle else { return };
         for object in left.list(&layout::log()).await.unwrap_or_default() {
@@ -353,14 +364,14 @@ impl Journal {
             let Ok(bytes) = left.get(&object.key).await else { continue };
             let Ok(entry) = Entry::decode(&bytes, &bundle.repo) else { continue };
             let facts = entry.clear.facts.into_iter().filter_map(|raw| Fact::decode(raw).ok());
-            let own = entry.clear.session;
-            let over = facts.filter_map(|fact| match fact {
-                Fact::Expired(expired) => Some(expired.session),
-                Fact::End => Some(own),
-                _ => None,
-            });
-            let over: BTreeSet<SessionId> = over.collect();
-            self.known().over.extend(over);
+            let (own, mut known) = (entry.clear.session, self.known());
+            for fact in facts {
+                match fact {
+                    Fact::Expired(expired) => known.expires(expired.session, &object.key),
+                    Fact::End => drop(known.over.insert(own)),
+                    _ => {}
+                }
+            }
         }
     }
 
@@ -384,6 +395,18 @@ impl Journal {
 }
 
 impl Known {
+    /// Somebody gave the session up by this entry. Nobody may who did not see it silent for a while.
+    fn expires(&mut self, session: SessionId, entry: &ObjectKey) {
+        self.over.insert(session);
+        let (Some(written), Some(begun)) = (self.written.get(entry), self.announced.get(&session)) else {
+            return;
+        };
+        let seen = written.saturating_sub(*begun);
+        if seen.as_nanos() < SILENCE_NS.unsigned_abs().into() {
+            self.broken.push(format!("session {session} is given up {seen:?} after it was announced"));
+        }
+    }
+
     /// What is needed and has no other place than `pack`, in sentences.
     fn lost_with(&self, pack: PackId, present: &BTreeSet<PackId>) -> Vec<String> {
         let lay_here = |frame: &&FrameId| {

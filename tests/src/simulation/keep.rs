@@ -46,12 +46,20 @@ pub(super) fn forget(host: &Host<'_>, point: PointId) -> Result<(), Error> {
     let journal = host.journal();
     let act = (!host.plays(Prank::ForgetsInSecret)).then(|| journal.begins_to_forget(point));
     let guard = Guard { now: host.repo.moment().believed(), least: 0, young_since: i64::MAX };
-    let forgot = host.repo.forget(&BTreeSet::from([point]), "simulated", guard, Last::MayGo)?;
+    let meant = if host.plays(Prank::ForgetsNeighbours) { neighbour(host, point) } else { point };
+    let forgot = host.repo.forget(&BTreeSet::from([meant]), "simulated", guard, Last::MayGo)?;
     if forgot.points.contains(&point) {
         act.into_iter().for_each(|act| journal.forgot(point, act));
         journal.count(|counts| counts.forgets += 1);
     }
     Ok(())
+}
+
+/// A planted bug: the live point whose id comes next.
+fn neighbour(host: &Host<'_>, point: PointId) -> PointId {
+    let fold = host.repo.fold();
+    let later = fold.live(None).into_iter().map(|record| record.point.id).filter(|id| *id > point);
+    later.min().unwrap_or(point)
 }
 
 /// Takes back every forgetting of the point that this host has seen.

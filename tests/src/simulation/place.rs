@@ -142,7 +142,7 @@ impl Gate {
         let hash = Hash::of(bytes);
         if !self.is_dead() {
             self.journal.means(key, hash);
-            self.journal.announces(self.actor, key);
+            self.journal.writes(self.actor, key, self.stage.now());
         }
         format!("{} bytes {hash:.12}", bytes.len(), hash = hash.to_string())
     }

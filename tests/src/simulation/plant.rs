@@ -31,11 +31,17 @@ pub enum Prank {
     OverwritesPacks,
     /// Somebody forgets points whom nobody asked to.
     ForgetsInSecret,
+    /// Whoever forgets a point forgets the one whose id comes next.
+    ForgetsNeighbours,
+    /// A sweep writes again what it deleted, under the same name.
+    WritesAgain,
+    /// A sweep gives up sessions that are old by its own wall clock.
+    ExpiresByClock,
 }
 
 impl Prank {
     /// All of them.
-    pub const ALL: [Prank; 8] = [
+    pub const ALL: [Prank; 11] = [
         Prank::LosesPacks,
         Prank::AltersEntries,
         Prank::MixesFiles,
@@ -44,6 +50,9 @@ impl Prank {
         Prank::DeletesPacks,
         Prank::OverwritesPacks,
         Prank::ForgetsInSecret,
+        Prank::ForgetsNeighbours,
+        Prank::WritesAgain,
+        Prank::ExpiresByClock,
     ];
 }
 

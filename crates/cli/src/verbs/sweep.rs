@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use repo::Repo;
 use repo::sweep::{Options, Plan, Sweep as Sweeping, Swept};
 use serde_json::{Value, json};
 
@@ -71,6 +72,10 @@ impl Sweep {
         context.finish();
         let body = json!({ "applied": true, "plan": document(&plan), "swept": done(&swept) });
         context.out.summary("sweep/1", body, |out| tell_done(out, &swept))?;
+        if !swept.spared.is_empty() {
+            tell_spared(context, &repo, &swept);
+            return Ok(Outcome::Damaged);
+        }
         if swept.waits_for.is_empty() {
             return Ok(verbs::of_history(&repo));
         }
@@ -81,6 +86,21 @@ impl Sweep {
         ));
         Ok(Outcome::Waiting)
     }
+}
+
+/// Says which packs rotted.
+fn tell_spared(context: &Context, repo: &Repo, swept: &Swept) {
+    let (place, flags) = (repo.io().place(), context.shown_flags());
+    for pack in &swept.spared {
+        context.out.warning(&format!(
+            "{} in {place} is not as it was stored; it holds what is needed, and stays",
+            repo::layout::pack(*pack)
+        ));
+    }
+    context.out.hint(&format!(
+        "`seawall verify --level L1{flags}` says which points it is about; the next backup of their sources stores again what \
+         it finds there"
+    ));
 }
 
 fn packs((count, bytes): (u64, u64)) -> String {
@@ -163,6 +183,7 @@ fn done(swept: &Swept) -> Value {
         "condemned": amount(swept.condemned),
         "deleted": amount(swept.deleted),
         "moved": { "frames": swept.moved.0, "bytes": swept.moved.1 },
+        "spared": swept.spared.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "expired": ids(&swept.expired),
         "waits_for": ids(&swept.waits_for),
     })

@@ -1,8 +1,8 @@
 //! Moving sealed frames into new packs, without a key that reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
+use bytes::Bytes;
 use format::compress::Effort;
 use format::entry::Brought;
 use format::id::{Hash, PackId};
@@ -14,12 +14,11 @@ use super::{Sweep, add};
 use crate::error::Error;
 use crate::layout;
 use crate::protocol::{Reply, SessionObject};
-use crate::reader::GRID;
 use crate::session::RENEWAL;
 use crate::stated::{Chain, Piece, Real};
 
-/// Bytes of one request for neighbouring frames.
-const RANGE_BYTES_MAX: u64 = 8 << 20;
+/// How often a pack is read that is not as it was stored.
+const READS_MAX: u32 = 3;
 
 /// Where frames may be found.
 type Places = BTreeMap<Piece, BTreeSet<PackId>>;
@@ -34,17 +33,40 @@ struct Filling {
     frames: BTreeSet<Piece>,
 }
 
+/// What came of moving frames from one pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fill {
+    All,
+    /// There is no room for more.
+    NoRoom,
+    /// The pack is not there, or is spared.
+    Gone,
+}
+
 impl Sweep<'_> {
     /// Fills one pack with as many of these frames as belong into one.
     pub(super) fn copy(&mut self, session: Chain, frames: &Places) -> Result<Reply<Real>, Error> {
         self.renew_if_due(session)?;
-        let mut vanished = BTreeSet::new();
         let mut filling: Option<Filling> = None;
-        for (pack, wanted) in self.by_place(frames, &mut vanished)? {
-            if !self.fill(session, pack, &wanted, &mut filling)? {
-                break;
+        let vanished = loop {
+            let taken = filling.as_ref().map(|filling| filling.frames.clone()).unwrap_or_default();
+            let (by_place, vanished) = self.by_place(frames, &taken)?;
+            let mut outcome = Fill::All;
+            for (pack, wanted) in by_place {
+                match self.fill(session, pack, &wanted, &mut filling)? {
+                    Fill::All => {}
+                    Fill::Gone => outcome = Fill::Gone,
+                    Fill::NoRoom => {
+                        outcome = Fill::NoRoom;
+                        break;
+                    }
+                }
             }
-        }
+            // What was to come from a pack that is gone may lie elsewhere.
+            if outcome != Fill::Gone {
+                break vanished;
+            }
+        };
         let Some(filling) = filling.filter(|filling| !filling.frames.is_empty()) else {
             return Ok(Reply::Copied { pack: None, frames: BTreeSet::new(), vanished });
         };
@@ -66,68 +88,61 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Groups frames by the first of their places that has them.
+    /// Groups frames that were not taken yet by the first of their places that has them; those that no place has.
     fn by_place(
         &mut self,
         frames: &Places,
-        vanished: &mut BTreeSet<Piece>,
-    ) -> Result<BTreeMap<PackId, BTreeSet<FrameId>>, Error> {
-        self.marker.load(frames.values().flatten().copied().collect())?;
-        let mut by_place: BTreeMap<PackId, BTreeSet<FrameId>> = BTreeMap::new();
-        for (piece, places) in frames {
+        taken: &BTreeSet<Piece>,
+    ) -> Result<(BTreeMap<PackId, BTreeSet<FrameId>>, BTreeSet<Piece>), Error> {
+        let is_usable = |pack: &&PackId| !self.gone.contains(pack);
+        self.marker.load(frames.values().flatten().filter(is_usable).copied().collect())?;
+        let (mut by_place, mut vanished) = (BTreeMap::<PackId, BTreeSet<FrameId>>::new(), BTreeSet::new());
+        for (piece, places) in frames.iter().filter(|(piece, _)| !taken.contains(piece)) {
             let Piece::Frame(frame) = piece else { continue };
             let holds = |pack: &&PackId| {
                 self.marker.contents(**pack).is_some_and(|contents| contents.bytes_of(frame).is_some())
             };
-            match places.iter().find(holds) {
+            match places.iter().filter(is_usable).find(holds) {
                 Some(place) => drop(by_place.entry(*place).or_default().insert(*frame)),
                 None => drop(vanished.insert(*piece)),
             }
         }
-        Ok(by_place)
+        Ok((by_place, vanished))
     }
 
-    /// Moves frames of one pack; whether there is room for more.
+    /// Moves frames of one pack.
     fn fill(
         &mut self,
         session: Chain,
         pack: PackId,
         wanted: &BTreeSet<FrameId>,
         filling: &mut Option<Filling>,
-    ) -> Result<bool, Error> {
-        let Some(source) = self.source(pack, wanted)? else {
-            // It vanished since its directory was read: whoever asks again will not find it either.
-            self.marker.forget(pack);
-            return Ok(true);
+    ) -> Result<Fill, Error> {
+        let Some((bytes, source)) = self.source(pack, wanted)? else {
+            // It vanished since its directory was read, or is spared.
+            self.gone.insert(pack);
+            return Ok(Fill::Gone);
         };
-        let Some(kind) = source.first().map(|(_, _, origin)| origin.kind) else { return Ok(true) };
+        let Some(kind) = source.first().map(|(_, _, origin)| origin.kind) else { return Ok(Fill::All) };
         let filled = match filling {
             Some(filled) => filled,
             none => none.insert(self.empty(session, kind)),
         };
-        let (mut taken, mut room) = (Vec::new(), true);
-        let mut bytes = filled.builder.len();
         for (id, frame, origin) in source.iter().filter(|(_, _, origin)| origin.kind == filled.kind) {
-            bytes = bytes.saturating_add(frame.stored_length as usize);
-            room = filled.builder.has_room_for_moved(frame) && bytes < PACK_BYTES_TARGET;
-            let empty = filled.frames.is_empty() && taken.is_empty();
-            if !(room || empty) {
-                break;
+            let length = filled.builder.len().saturating_add(frame.stored_length as usize);
+            let has_room = filled.builder.has_room_for_moved(frame) && length < PACK_BYTES_TARGET;
+            if !(has_room || filled.frames.is_empty()) {
+                return Ok(Fill::NoRoom);
             }
-            taken.push((*id, frame, origin));
-        }
-        let Some(fetched) = self.fetch(pack, &taken)? else {
-            self.marker.forget(pack);
-            return Ok(true);
-        };
-        for (id, frame, origin) in taken {
-            let Some(sealed) = fetched.get(&frame.place) else { continue };
-            let wrong = Error::object(layout::pack(pack), self.repo.io.place());
-            filled.builder.carry(frame, origin, sealed).map_err(wrong)?;
-            filled.frames.insert(Piece::Frame(id));
+            let wrong = || Error::object(layout::pack(pack), self.repo.io.place());
+            let (from, to) = (usize::try_from(frame.range().start), usize::try_from(frame.range().end));
+            let sealed =
+                from.ok().zip(to.ok()).and_then(|(from, to)| bytes.get(from..to)).unwrap_or_default();
+            filled.builder.carry(frame, origin, sealed).map_err(wrong())?;
+            filled.frames.insert(Piece::Frame(*id));
             add(&mut self.done.moved, sealed.len() as u64);
         }
-        Ok(room)
+        Ok(Fill::All)
     }
 
     fn empty(&mut self, session: Chain, kind: ContentKind) -> Filling {
@@ -138,23 +153,19 @@ impl Sweep<'_> {
         Filling { builder: PackBuilder::new(place, kind, id, limits, chance), kind, frames: BTreeSet::new() }
     }
 
-    /// The whole directory of a pack, and where in it the frames are; `None` if the pack is not there.
-    fn source(&self, pack: PackId, wanted: &BTreeSet<FrameId>) -> Result<Option<Source>, Error> {
-        let (io, key) = (&self.repo.io, layout::pack(pack));
-        let (end, size) = match io.get_tail(&key, GRID) {
-            Ok(end) => end,
-            Err(Error::Storage(error)) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error),
-        };
+    /// Where in a pack these frames are; none of them if it is not there, or is to be spared.
+    fn source(&mut self, pack: PackId, wanted: &BTreeSet<FrameId>) -> Result<Option<(Bytes, Source)>, Error> {
+        let Some(bytes) = self.whole(pack)? else { return Ok(None) };
+        let size = bytes.len() as u64;
         let read = || {
-            let tail = Tail::decode(&end)?;
+            let tail = Tail::decode(&bytes)?;
             let range = tail.directory_range(size)?;
-            Ok((tail, range))
+            let (from, to) = (usize::try_from(range.start), usize::try_from(range.end));
+            let sealed =
+                from.ok().zip(to.ok()).and_then(|(from, to)| bytes.get(from..to)).unwrap_or_default();
+            tail.open_directory(pack, &self.repo.bundle, size, sealed)
         };
-        let wrong = || Error::object(key.clone(), io.place());
-        let (tail, range) = read().map_err(wrong())?;
-        let sealed = io.get_range(&key, range)?;
-        let directory = tail.open_directory(pack, &self.repo.bundle, size, &sealed).map_err(wrong())?;
+        let directory = read().map_err(Error::object(layout::pack(pack), self.repo.io.place()))?;
         let mut frames = Source::new();
         for id in wanted {
             if let Some(frame) = directory.find(*id)
@@ -164,33 +175,36 @@ impl Sweep<'_> {
             }
         }
         frames.sort_by_key(|(_, frame, _)| frame.place);
-        Ok(Some(frames))
+        Ok(Some((bytes, frames)))
     }
 
-    /// The sealed bytes of these frames, by their place; `None` if the pack is not there any more.
-    fn fetch(
-        &self,
-        pack: PackId,
-        frames: &[(FrameId, &Frame, &Origin)],
-    ) -> Result<Option<BTreeMap<u64, bytes::Bytes>>, Error> {
-        let (io, key) = (&self.repo.io, layout::pack(pack));
-        let mut fetched = BTreeMap::new();
-        for range in joined(frames.iter().map(|(_, frame, _)| frame.range())) {
-            let bytes = match io.get_range(&key, range.clone()) {
+    /// A pack as it was stored. Whoever moves frames cannot open them, so what was flipped on its way, or rotted, would be
+    /// moved as it is, and the good bytes would be deleted: the whole pack is compared with the hash that its writer
+    /// stated, twice if it has to be. A pack that is another one each time is spared: its frames stay where they are, and
+    /// it is named.
+    fn whole(&mut self, pack: PackId) -> Result<Option<Bytes>, Error> {
+        if let Some((_, bytes)) = self.whole.as_ref().filter(|(read, _)| *read == pack) {
+            return Ok(Some(bytes.clone()));
+        }
+        let stated = self.repo.fold().packs.get(&pack).map(|record| record.hash);
+        let mut before = None;
+        for _ in 0..READS_MAX {
+            let bytes = match self.repo.io.get_small(&layout::pack(pack), PACK_BYTES_MAX) {
                 Ok(bytes) => bytes,
                 Err(Error::Storage(error)) if error.is_not_found() => return Ok(None),
+                Err(error) if error.is_about_object() => break,
                 Err(error) => return Err(error),
             };
-            for (_, frame, _) in frames {
-                let at = frame.range();
-                if range.start <= at.start && at.end <= range.end {
-                    let (from, to) = (at.start - range.start, at.end - range.start);
-                    let sealed = usize::try_from(from).ok().zip(usize::try_from(to).ok());
-                    fetched.extend(sealed.map(|(from, to)| (frame.place, bytes.slice(from..to))));
-                }
+            let hash = Hash::of(&bytes);
+            // What no entry brings, no point needs; where it is asked for all the same, it has to come twice alike.
+            if stated.or(before) == Some(hash) {
+                self.whole = Some((pack, bytes.clone()));
+                return Ok(Some(bytes));
             }
+            before = Some(hash);
         }
-        Ok(Some(fetched))
+        self.spared.insert(pack);
+        Ok(None)
     }
 
     fn store(&mut self, builder: PackBuilder) -> Result<PackId, Error> {
@@ -223,18 +237,4 @@ impl Sweep<'_> {
         };
         Ok(frames.iter().all(holds))
     }
-}
-
-/// Neighbouring ranges as one; they come in order.
-fn joined(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
-    let mut joined: Vec<Range<u64>> = Vec::new();
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end && range.end - last.start <= RANGE_BYTES_MAX => {
-                last.end = last.end.max(range.end);
-            }
-            _ => joined.push(range),
-        }
-    }
-    joined
 }

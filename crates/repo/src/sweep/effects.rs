@@ -146,7 +146,9 @@ impl Sweep<'_> {
     fn doomed(&mut self, names: &BTreeSet<Name<Real>>) -> Result<Doomed, Error> {
         let there = self.list_packs()?;
         let packs = names.iter().filter_map(|name| match name {
-            Name::Pack(pack) if there.contains(pack) => Some((layout::pack(*pack), Some(*pack))),
+            Name::Pack(pack) if there.contains(pack) && !self.spared.contains(pack) => {
+                Some((layout::pack(*pack), Some(*pack)))
+            }
             _ => None,
         });
         let mut doomed: Doomed = packs.collect();
