@@ -92,7 +92,7 @@ impl Sweep {
 fn tell_spared(context: &Context, repo: &Repo, swept: &Swept) {
     let (place, flags) = (repo.io().place(), context.shown_flags());
     for pack in &swept.spared {
-        context.out.warning(&format!(
+        context.out.warning(format!(
             "{} in {place} is not as it was stored; it holds what is needed, and stays",
             repo::layout::pack(*pack)
         ));

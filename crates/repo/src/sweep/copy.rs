@@ -23,6 +23,9 @@ const READS_MAX: u32 = 3;
 /// Where frames may be found.
 type Places = BTreeMap<Piece, BTreeSet<PackId>>;
 
+/// Frames by the pack that they are moved from.
+type ByPlace = BTreeMap<PackId, BTreeSet<FrameId>>;
+
 /// Frames of one pack that are to be moved, in the order of their places.
 type Source = Vec<(FrameId, Frame, Origin)>;
 
@@ -93,10 +96,10 @@ impl Sweep<'_> {
         &mut self,
         frames: &Places,
         taken: &BTreeSet<Piece>,
-    ) -> Result<(BTreeMap<PackId, BTreeSet<FrameId>>, BTreeSet<Piece>), Error> {
+    ) -> Result<(ByPlace, BTreeSet<Piece>), Error> {
         let is_usable = |pack: &&PackId| !self.gone.contains(pack);
         self.marker.load(frames.values().flatten().filter(is_usable).copied().collect())?;
-        let (mut by_place, mut vanished) = (BTreeMap::<PackId, BTreeSet<FrameId>>::new(), BTreeSet::new());
+        let (mut by_place, mut vanished) = (ByPlace::new(), BTreeSet::new());
         for (piece, places) in frames.iter().filter(|(piece, _)| !taken.contains(piece)) {
             let Piece::Frame(frame) = piece else { continue };
             let holds = |pack: &&PackId| {
