@@ -228,7 +228,7 @@ class Repository:
         """What the facts say together: keys, moved frames, points, substitutes."""
         self.points, self.unreadable = {}, []
         self.forgets, self.undone = defaultdict(set), defaultdict(set)
-        self.moved, self.substitutes = defaultdict(list), {}
+        self.moved, self.substitutes = defaultdict(list), defaultdict(list)
         takes = {
             3: self.take_domain,
             6: self.take_moved,
@@ -284,7 +284,8 @@ class Repository:
         return bool(self.forgets[point] - self.undone[point])
 
     def take_substitute(self, record, _):
-        self.substitutes.update({tuple(lost): found for lost, found in record})
+        for lost, found in record:
+            self.substitutes[tuple(lost)].append(found)
 
     def permit(self, verb):
         """A verb is refused if a fact that is critical for it, or a feature, is not understood."""
@@ -331,10 +332,14 @@ class Repository:
             )
             return plain
         except Bad:
-            other = self.substitutes.get(tuple(reference))
-            if not other or not substitutes or other[4] != chunk:
-                raise
-            return self.chunk(other, substitutes - 1)
+            others = self.substitutes.get(tuple(reference), []) if substitutes else []
+            for other in others:
+                try:
+                    if other[4] == chunk:
+                        return self.chunk(other, substitutes - 1)
+                except Bad:
+                    pass
+            raise
 
     # ------------------------------------------------------------ 8: trees
 

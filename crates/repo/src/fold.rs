@@ -172,8 +172,8 @@ pub struct Fold {
     pub holds: BTreeMap<HoldId, HoldRecord>,
     /// Entries that forgot points.
     pub forgettings: BTreeMap<EntryId, Forgetting>,
-    /// Chunks to be read elsewhere.
-    pub substitutes: BTreeMap<Reference, Reference>,
+    /// Chunks to be read elsewhere, and all places that anybody named: one of them may be lost too.
+    pub substitutes: BTreeMap<Reference, BTreeSet<Reference>>,
     /// The newest entry of each chain.
     pub heads: BTreeMap<(WriterId, SessionId), Head>,
     /// Entries that count and that no other chain vouches for: those after the last one of their chain that
@@ -461,7 +461,11 @@ impl Fold {
                 self.releases.insert(release.hold);
             }
             Fact::Verified(verified) => self.verifications.entry(verified.point).or_default().push(verified),
-            Fact::Substitute(substitute) => self.substitutes.extend(substitute.chunks),
+            Fact::Substitute(substitute) => {
+                for (lost, instead) in substitute.chunks {
+                    self.substitutes.entry(lost).or_default().insert(instead);
+                }
+            }
             Fact::Unknown(raw) => self.unknown.push(raw),
             Fact::Feature(feature) => self.unknown.extend(forbidden_by(&feature)),
             Fact::Grant(_) | Fact::Revoke(_) | Fact::Acknowledged => {}

@@ -9,10 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use format::id::{PackId, PointId};
+use format::id::{PackId, PointId, SessionId};
 use format::key::Bundle;
 use format::pack::{Directory, TAIL_BYTES, Tail};
-use format::reference::{FrameId, FrameSet};
+use format::reference::{FrameId, FrameSet, Reference};
 
 use crate::error::Error;
 use crate::fold::Fold;
@@ -124,7 +124,7 @@ impl<'r> Marker<'r> {
     fn take(&mut self, fold: Arc<Fold>) {
         self.substitutes.clear();
         for (lost, instead) in &fold.substitutes {
-            self.substitutes.entry(lost.frame()).or_default().push(instead.frame());
+            self.substitutes.entry(lost.frame()).or_default().extend(instead.iter().map(Reference::frame));
         }
         self.fold = fold;
     }
@@ -203,11 +203,7 @@ impl<'r> Marker<'r> {
         open: Vec<FrameId>,
         may_be_gone: &dyn Fn(&FrameId) -> bool,
     ) -> Result<Vec<FrameId>, Error> {
-        let mut found: Vec<FrameId> = open
-            .iter()
-            .flat_map(|frame| self.substitutes.get(frame).into_iter().flatten())
-            .copied()
-            .collect();
+        let mut found = self.substitutes_of(&open)?;
         let mut nowhere = self.take_all_refs(open, &mut found)?;
         if !nowhere.is_empty() && self.look_again(&nowhere)? {
             nowhere = self.take_all_refs(nowhere, &mut found)?;
@@ -217,6 +213,24 @@ impl<'r> Marker<'r> {
             Some(frame) => Err(self.unmarked(*frame)),
             None => Ok(found),
         }
+    }
+
+    /// What was stored again in the place of these frames. What a session stored that was given up may be gone, and was never
+    /// counted on: then it is not among them.
+    fn substitutes_of(&mut self, frames: &[FrameId]) -> Result<Vec<FrameId>, Error> {
+        let all = frames.iter().flat_map(|frame| self.substitutes.get(frame).into_iter().flatten()).copied();
+        let given_up: BTreeSet<SessionId> = self.fold.expired.iter().map(|(_, session)| *session).collect();
+        let (doubtful, mut there): (Vec<FrameId>, Vec<FrameId>) =
+            all.partition(|frame| given_up.contains(&frame.pack.session()));
+        if doubtful.is_empty() {
+            return Ok(there);
+        }
+        self.load(doubtful.iter().flat_map(|frame| self.places(*frame)).collect())?;
+        let holds =
+            |frame: &FrameId, place| self.contents(place).is_some_and(|c| c.bytes_of(frame).is_some());
+        let held = doubtful.into_iter().filter(|frame| self.places(*frame).any(|place| holds(frame, place)));
+        there.extend(held);
+        Ok(there)
     }
 
     /// Reads the lists of these frames, each in its first place that has it, and answers which are in none.

@@ -4,7 +4,7 @@
 //! substitute that a later backup announced; only then is it damage. Directories and frames that were read stay in
 //! bounded caches. Ids are made with the chunk key of the generation that the origin pack is from.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -403,22 +403,14 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// A chunk, checked against its id; from its substitute if it is damaged and has one.
+    /// A chunk, checked against its id; from one of its substitutes if it is damaged and has any.
     pub fn chunk(&self, reference: &Reference) -> Result<Vec<u8>, Error> {
-        let mut error = match self.chunk_itself(reference) {
+        let error = match self.chunk_itself(reference) {
             Ok(chunk) => return Ok(chunk),
             Err(error) => error,
         };
-        let mut tried = BTreeSet::from([*reference]);
-        let mut at = *reference;
-        while let Some(next) = self.substitute(&at).filter(|next| tried.insert(*next)) {
-            at = next;
-            match self.chunk_itself(&at) {
-                Ok(chunk) => return Ok(chunk),
-                Err(other) => error = other,
-            }
-        }
-        Err(error)
+        let mut instead = self.substitutes(reference).into_iter();
+        instead.find_map(|instead| self.chunk_itself(&instead).ok()).ok_or(error)
     }
 
     /// A chunk from the very place that the reference names, checked against its id.
@@ -429,9 +421,18 @@ impl<'r> Reader<'r> {
         key.and_then(|key| chunk_of(reference, &raw.bytes, key)).map(<[u8]>::to_vec).map_err(wrong)
     }
 
-    /// The substitute of a reference that is damaged, if a later backup stored its chunk again.
-    pub fn substitute(&self, lost: &Reference) -> Option<Reference> {
-        self.fold().substitutes.get(lost).copied()
+    /// Where else the chunk of a reference is that is damaged, as later backups stored it again: their substitutes, then those of
+    /// these, each once.
+    pub fn substitutes(&self, lost: &Reference) -> Vec<Reference> {
+        let fold = self.fold();
+        let (mut all, mut at) = (vec![*lost], 0);
+        while let Some(next) = all.get(at).copied() {
+            let more = fold.substitutes.get(&next).into_iter().flatten();
+            let more: Vec<Reference> = more.filter(|instead| !all.contains(instead)).copied().collect();
+            all.extend(more);
+            at += 1;
+        }
+        all.split_off(1)
     }
 }
 

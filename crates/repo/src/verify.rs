@@ -439,7 +439,7 @@ impl Check<'_, '_> {
             offset += length;
             here
         });
-        if !listed && self.reader.substitute(reference).is_none() {
+        if !listed && self.reader.substitutes(reference).is_empty() {
             self.problem(format!("{path}: its content is not where its reference leads"));
         }
         Ok(())

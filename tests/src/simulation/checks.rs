@@ -163,7 +163,9 @@ impl Left<'_> {
         let mut needed: BTreeSet<FrameId> = live.flat_map(|made| made.frames.iter().copied()).collect();
         // What was stored again in the place of a needed frame is needed with all that lies under it; which that is, the
         // points know that have it.
-        for (lost, instead) in &fold.substitutes {
+        let substitutes = fold.substitutes.iter();
+        let substitutes = substitutes.flat_map(|(lost, all)| all.iter().map(move |instead| (lost, instead)));
+        for (lost, instead) in substitutes {
             if needed.contains(&lost.frame()) {
                 let having = points.values().filter(|made| made.frames.contains(&instead.frame()));
                 needed.extend(having.flat_map(|made| made.frames.iter().copied()));

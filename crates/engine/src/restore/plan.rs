@@ -92,16 +92,12 @@ fn is_first_name(entry: &Entry, links: &mut BTreeSet<u64>) -> bool {
 
 /// The frame that a chunk would be read from: its own, or that of its substitute.
 fn place(reader: &Reader<'_>, reference: Reference) -> Result<FrameId, Error> {
-    let (mut at, mut tried) = (reference, BTreeSet::from([reference]));
-    loop {
-        match reader.locate(at.frame()) {
-            Ok(_) => return Ok(at.frame()),
-            Err(error) => match reader.substitute(&at).filter(|next| tried.insert(*next)) {
-                Some(next) => at = next,
-                None => return Err(error.into()),
-            },
-        }
-    }
+    let error = match reader.locate(reference.frame()) {
+        Ok(_) => return Ok(reference.frame()),
+        Err(error) => error,
+    };
+    let instead = reader.substitutes(&reference).into_iter().map(|instead| instead.frame());
+    instead.into_iter().find(|frame| reader.locate(*frame).is_ok()).ok_or(error.into())
 }
 
 fn add_costs(reader: &Reader<'_>, frames: &BTreeSet<FrameId>, plan: &mut Plan) {

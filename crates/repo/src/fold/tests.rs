@@ -442,13 +442,23 @@ fn places_in_an_earlier_life_of_a_region_are_void() {
     assert!(fold(&[&root.saying([region(2)])]).moved.is_empty());
 }
 
+/// Two hosts may heal the same chunk, and one of them may be given up before its packs are counted: the other one's stays.
+#[test]
+fn all_substitutes_of_a_chunk_count() {
+    let root = Chain::of_root(&[1, 2]);
+    let (lost, one, other) = (reference(1, 1), reference(2, 1), reference(3, 1));
+    let hosts = [(1, one), (2, other)].map(|(host, by)| Chain::of(host, 0).saying([substitute(lost, by)]));
+    let fold = fold(&[&root, &hosts[0], &hosts[1]]);
+    assert_eq!(fold.substitutes, BTreeMap::from([(lost, BTreeSet::from([one, other]))]));
+}
+
 #[test]
 fn a_substitute_is_of_the_same_content() {
     let root = Chain::of_root(&[1]);
     let (lost, good, bad) = (reference(1, 1), reference(2, 1), reference(2, 2));
     let host = Chain::of(1, 0).saying([substitute(lost, good)]).saying([substitute(good, bad)]);
     let fold = fold(&[&root, &host]);
-    assert_eq!(fold.substitutes, BTreeMap::from([(lost, good)]));
+    assert_eq!(fold.substitutes, BTreeMap::from([(lost, BTreeSet::from([good]))]));
     let finding = Finding::NotAllowed { entry: host.id(1), what: "substitute with other content" };
     assert_eq!(fold.findings, BTreeSet::from([finding]));
 }
