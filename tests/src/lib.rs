@@ -2,6 +2,7 @@
 //! run.
 
 pub mod campaign;
+pub mod disk;
 pub mod files;
 pub mod listing;
 pub mod odd;
