@@ -302,7 +302,7 @@ impl<'f> Actor<'f> {
         let alone = self.field.sweeping.write().expect("no holder of this lock panics");
         let there = self.field.packs();
         let expire = format!("{}s", 2 + self.chance.below(3));
-        let words = sweep_words("25s", &expire);
+        let words = sweep_words("12s", &expire);
         let later = [0, 0, 5, 20, 60][self.chance.below(5) as usize];
         let seen: Cell<Option<Duration>> = Cell::new(None);
         let end = self.host.run(&words, |age| {
@@ -344,7 +344,7 @@ impl<'f> Actor<'f> {
         let wait = ["0", "2s", "8s"][self.chance.below(3) as usize];
         let expire = format!("{}s", 3 + self.chance.below(8));
         let together = self.field.sweeping.read().expect("no holder of this lock panics");
-        let said = self.run(&sweep_words(wait, &expire), Kill::Sweep, 50)?;
+        let said = self.run(&sweep_words(wait, &expire), Kill::Sweep, 60)?;
         drop(together);
         said.map_or(Ok(()), |said| self.swept(&said))
     }
