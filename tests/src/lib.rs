@@ -1,6 +1,8 @@
 //! What the tests of the whole system share: servers to test against, and how a test says that it could not
 //! run.
 
+pub mod campaign;
+pub mod disk;
 pub mod files;
 pub mod listing;
 pub mod odd;

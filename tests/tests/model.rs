@@ -134,6 +134,11 @@ fn a_failing_store_costs_no_data() {
 }
 
 #[test]
+fn a_full_disk_costs_no_data() {
+    holds(&scenarios::full(Rules::all()));
+}
+
+#[test]
 fn hearsay_is_no_place() {
     holds(&scenarios::hearsay(Rules::all()));
 }

@@ -51,7 +51,9 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
             "put that object back from a copy of the repository: nothing can be opened without it, and it never changes"
                 .to_owned()
         }
-        E::Unmarked { .. } | E::FaultyHistory { .. } | E::NoSession { .. } => return of_sweep(error, flags),
+        E::Unmarked { .. } | E::FaultyHistory { .. } | E::NoSession { .. } | E::NoRoom { .. } => {
+            return of_sweep(error, flags);
+        }
         E::Object { .. } | E::Damaged { .. } | E::Malformed(_) => {
             format!("`seawall points{flags}` lists what else could be restored")
         }
@@ -126,6 +128,11 @@ fn of_sweep(error: &repo::Error, flags: &str) -> Option<String> {
             )
         }
         E::NoSession { .. } => format!("`seawall session list{flags}` lists who is at work"),
+        E::NoRoom { .. } => {
+            "make that much space, then run the same command again: it goes on where it stopped. With --repack-below 0 nothing \
+             more is packed again"
+                .to_owned()
+        }
         E::PointsGone(_) => format!("`seawall points{flags}` lists what can still be restored"),
         E::Kept { point, reason } => of_guard(point, *reason, flags),
         _ => return None,

@@ -171,6 +171,20 @@ pub enum Error {
         /// How many there are.
         faults: usize,
     },
+    /// A sweep has to store something first, and there is no room for it.
+    #[error(
+        "{source}; before more can be deleted, the sweep has to store that, about {} KiB{}",
+        bytes.div_ceil(1024),
+        if *deleted == 0 { String::new() } else { format!("; it deleted {deleted} packs before") }
+    )]
+    NoRoom {
+        /// What it did, and what the store said.
+        source: storage::Error,
+        /// Bytes that it was to store.
+        bytes: u64,
+        /// Packs that it had deleted before.
+        deleted: u64,
+    },
     /// A guard keeps the point.
     #[error("point {:.12} is not forgotten: {}", point.to_string(), why(*reason))]
     Kept {
@@ -317,6 +331,7 @@ impl Remedied for Error {
             Error::Raced(_) => Remedy::Refresh,
             Error::TooFewRegions(_) | Error::Gone { .. } => Remedy::Retry,
             Error::GivenUp | Error::Local { .. } | Error::Catalog { .. } => Remedy::Stop,
+            Error::NoRoom { .. } => Remedy::Stop,
         }
     }
 }

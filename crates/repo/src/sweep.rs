@@ -3,7 +3,8 @@
 //! The machines of [`crate::protocol`] decide; here their effects are carried out. A sweep needs the catalog key, by which
 //! directories open, and the right to maintain; it reads no content. It refuses to begin on a history that shows faults, as
 //! what is lost of a history may be what keeps a point. Killed at any moment, it is run again: what was condemned stays
-//! condemned, what was copied and not announced is an orphan of the next one.
+//! condemned, what was copied and not announced is an orphan of the next one. On a full disk it deletes all that can be
+//! deleted without storing anything before, and tries again what found no room as long as that frees some.
 
 mod copy;
 mod effects;
@@ -30,6 +31,9 @@ use crate::verify::Level;
 
 /// Packs that one part condemns: its object stays under the size of an entry.
 const PART_PACKS_MAX: usize = ENTRY_BYTES_MAX / 40;
+
+/// Room for a session object or for an entry without a list: more than such a one has.
+const ENTRY_ROOM: u64 = 4096;
 
 /// How long a sweep sleeps before it looks again whether sessions have ended.
 const POLL: Duration = Duration::from_secs(5);
@@ -110,6 +114,8 @@ pub struct Sweep<'r> {
     sizes: BTreeMap<PackId, u64>,
     /// Packs that this sweep stored, as its entry will bring them.
     stored: BTreeMap<PackId, Brought>,
+    /// Bytes of what it tried to store last before something failed.
+    room: u64,
     /// The session in which it copies, its number of the next renewal, and when it was renewed.
     held: Option<(SessionId, u32, Duration)>,
     /// The pack that frames are moved from, as it was stored.
@@ -148,6 +154,7 @@ impl<'r> Sweep<'r> {
             chance: repo.world.chance(),
             sizes: BTreeMap::new(),
             stored: BTreeMap::new(),
+            room: 0,
             held: None,
             whole: None,
             spared: BTreeSet::new(),
@@ -260,11 +267,54 @@ impl<'r> Sweep<'r> {
 
     /// Condemns what nothing needs and what the plan repacks, then deletes all that was ever condemned, if those at work end
     /// or renew in time.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`] where something had to be stored first and there is no room for it, also after all was deleted
+    /// that could be.
     pub fn apply(mut self, plan: &Plan) -> Result<Swept, Error> {
         let signer = self.repo.enrolled_signer()?;
         self.repo.must_maintain(&signer)?;
         self.signer = Some(signer);
-        self.give_up_silent()?;
+        let mut condemned = false;
+        loop {
+            let deleted = self.done.deleted.0;
+            match self.go_on(plan, &mut condemned) {
+                Ok(()) => return Ok(self.done),
+                Err(error) if is_full(&error) && self.done.deleted.0 > deleted => {}
+                Err(error) => return Err(self.without_room(error)),
+            }
+        }
+    }
+
+    /// What was condemned before is deleted also where there is no room to condemn more: that makes some.
+    fn go_on(&mut self, plan: &Plan, condemned: &mut bool) -> Result<(), Error> {
+        if !*condemned {
+            match self.give_up_silent().and_then(|()| self.condemn_packs(plan)) {
+                Ok(()) => *condemned = true,
+                Err(error) if is_full(&error) => return self.finish().and(Err(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        self.finish()
+    }
+
+    /// Remembers how much is to be stored now.
+    fn stores(&mut self, bytes: u64) {
+        if self.failed.is_none() {
+            self.room = bytes;
+        }
+    }
+
+    fn without_room(&self, error: Error) -> Error {
+        match error {
+            Error::Storage(source @ storage::Error::Full { .. }) => {
+                Error::NoRoom { source, bytes: self.room, deleted: self.done.deleted.0 }
+            }
+            error => error,
+        }
+    }
+
+    fn condemn_packs(&mut self, plan: &Plan) -> Result<(), Error> {
         let part = self.next_part()?;
         let (mut condemn, mut effect) =
             Condemn::begin(self.repo.rules, part, plan.repack.clone(), PART_PACKS_MAX);
@@ -281,27 +331,28 @@ impl<'r> Sweep<'r> {
         for pack in condemned {
             add(&mut self.done.condemned, self.sizes.get(&pack).copied().unwrap_or_default());
         }
-        self.finish()
+        Ok(())
     }
 
-    fn finish(mut self) -> Result<Swept, Error> {
+    fn finish(&mut self) -> Result<(), Error> {
         let (mut finish, mut effect) = Finish::<Real>::begin(self.repo.rules, Tidy::PacksAndSessions);
+        let mut has_looked = false;
         loop {
             if self.repo.world.is_stopped() {
                 return Err(Error::GivenUp);
             }
             if finish.is_waiting() && matches!(effect, Effect::List(crate::protocol::List::Logs { .. })) {
-                if !self.wait_a_little()? {
+                if std::mem::replace(&mut has_looked, true) && !self.wait_a_little()? {
                     self.done.waits_for =
                         finish.waiting().iter().map(|chain| (chain.writer, chain.session)).collect();
-                    return Ok(self.done);
+                    return Ok(());
                 }
                 self.expire_silent(Some(finish.waiting()))?;
             }
             let reply = match effect {
                 Effect::Done(Finished::Swept { .. }) => {
-                    self.done.spared = self.spared;
-                    return Ok(self.done);
+                    self.done.spared.extend(&self.spared);
+                    return Ok(());
                 }
                 Effect::Done(Finished::Failed) => return Err(self.failure()),
                 Effect::Delete(name) => {
@@ -324,10 +375,7 @@ impl<'r> Sweep<'r> {
     /// Whether to go on waiting.
     fn wait_a_little(&mut self) -> Result<bool, Error> {
         let now = self.repo.world.monotonic();
-        let Some(since) = self.began_to_wait else {
-            self.began_to_wait = Some(now);
-            return Ok(true);
-        };
+        let since = *self.began_to_wait.get_or_insert(now);
         let left = self.options.wait.saturating_sub(now.saturating_sub(since));
         if left.is_zero() {
             return Ok(false);
@@ -366,6 +414,7 @@ impl<'r> Sweep<'r> {
             .into_iter()
             .filter(|chain| waiting.is_none_or(|waiting| waiting.contains(chain)))
             .collect();
+        self.stores(ENTRY_ROOM);
         for chain in &silent {
             self.repo.expire(self.signer(), (chain.writer, chain.session))?;
             self.done.expired.push((chain.writer, chain.session));
@@ -389,6 +438,10 @@ impl<'r> Sweep<'r> {
         self.sizes = packs.collect();
         Ok(self.sizes.keys().copied().collect())
     }
+}
+
+fn is_full(error: &Error) -> bool {
+    matches!(error, Error::Storage(storage::Error::Full { .. }))
 }
 
 fn add(to: &mut (u64, u64), size: u64) {

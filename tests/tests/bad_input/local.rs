@@ -2,47 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use tempfile::TempDir;
+use tests::disk::Small;
 use tests::listing::Listing;
 use tests::odd;
 use tests::seawall::Machine;
 
 use crate::{House, as_nobody, assert_restores, assert_told, give_away};
-
-/// A file system with little room; unmounted when dropped, and then its folder is removed.
-struct Small(TempDir);
-
-impl Small {
-    /// None where this user may not mount.
-    fn mounted(bytes: u64) -> Option<Small> {
-        let at = tempfile::Builder::new().prefix("seawall-disk-").tempdir().unwrap();
-        let options = format!("size={bytes}");
-        let mut mount = Command::new("mount");
-        let done = mount.args(["-t", "tmpfs", "-o", &options, "seawall-test"]).arg(at.path()).output();
-        done.is_ok_and(|output| output.status.success()).then_some(Small(at))
-    }
-
-    fn grow(&self, bytes: u64) {
-        let options = format!("remount,size={bytes}");
-        let done = Command::new("mount").args(["-o", &options]).arg(self.0.path()).status().unwrap();
-        assert!(done.success());
-    }
-
-    /// A name on it.
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let done = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
-        assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking());
-    }
-}
 
 #[test]
 fn a_full_disk_stops_a_backup_and_room_lets_the_next_one_go_on() {

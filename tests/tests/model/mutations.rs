@@ -55,6 +55,7 @@ pub const ROWS: &[Row] = &[
     row("deleting without folding again", Rule::FinishFoldsAfterWaiting, s::renewing, PointLost),
     row("session held while waiting", Rule::NoSessionWhileWaiting, s::two_folds, Stuck),
     row("deleting without copying", Rule::CopyBeforeDelete, s::moving, PointLost),
+    row("deleting what another sweep may announce", Rule::FreesOnlyBrought, s::moving, PointLost),
     row("announced without read-back", Rule::ReadBackBeforeAnnounce, s::faults, PointLost),
     row("deleting before announcing", Rule::AnnounceBeforeDelete, s::moving, PointLost),
     row("no second fold when a source vanished", Rule::FoldAgainWhenVanished, s::moving, PointLost),

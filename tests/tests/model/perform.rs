@@ -256,6 +256,7 @@ impl World {
         (pack, wanted, from): (Pack, &BTreeMap<Frame, BTreeSet<Pack>>, u8),
         out: &mut Vec<(State, u32, Option<Broken>)>,
     ) {
+        self.copy_less(state, at, (pack, wanted), out);
         let source = state[self::at(from) + PACKS];
         let (act, reply) = match self.copied.get(&(act, source)) {
             Some(copied) => *copied,
@@ -267,6 +268,33 @@ impl World {
         let what = self.acts.value(act);
         let Do::PutPack { frames, .. } = &*what else { unreachable!("a copy is put as a pack") };
         self.store_copy(state, at, act, (pack, frames), reply, out);
+    }
+
+    /// A disk has no room for the copy, or only for its first frame.
+    fn copy_less(
+        &mut self,
+        state: &State,
+        at: usize,
+        (pack, wanted): (Pack, &BTreeMap<Frame, BTreeSet<Pack>>),
+        out: &mut Vec<(State, u32, Option<Broken>)>,
+    ) {
+        let faults = Faults::unpack(state[FAULTS]);
+        if faults.failed_copies == 0 {
+            return;
+        }
+        let left = Faults { failed_copies: faults.failed_copies - 1, ..faults };
+        self.push_failed(state, left, out);
+        let first: BTreeMap<_, _> = wanted.iter().take(1).map(|(f, p)| (*f, p.clone())).collect();
+        if wanted.len() > first.len() {
+            let mut fewer = *state;
+            fewer[FAULTS] = left.pack();
+            let act = self.acts.number(Do::CopyInto { pack, frames: first.clone(), from: 0 });
+            let (act, reply) = self.copy_now(act, state[at + PACKS], pack, &first);
+            match act {
+                u32::MAX => out.push((fewer, reply, None)),
+                act => self.store_copy(&fewer, at, act, (pack, &first.into_keys().collect()), reply, out),
+            }
+        }
     }
 
     fn store_copy(

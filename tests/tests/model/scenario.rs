@@ -110,6 +110,8 @@ impl Coarse {
 pub struct Faults {
     /// A list fails.
     pub failed_lists: u32,
+    /// There is no room for a copy, or only for a part of it.
+    pub failed_copies: u32,
     /// A pack is stored and the answer is lost.
     pub unknown_puts: u32,
     /// A copy is answered "done" and is not there.
@@ -120,12 +122,17 @@ pub struct Faults {
 
 impl Faults {
     pub fn pack(self) -> u32 {
-        self.failed_lists | self.unknown_puts << 8 | self.lost_copies << 16 | self.lost_puts << 24
+        self.failed_lists
+            | self.failed_copies << 4
+            | self.unknown_puts << 8
+            | self.lost_copies << 16
+            | self.lost_puts << 24
     }
 
     pub fn unpack(packed: u32) -> Self {
         Self {
-            failed_lists: packed & 255,
+            failed_lists: packed & 15,
+            failed_copies: packed >> 4 & 15,
             unknown_puts: packed >> 8 & 255,
             lost_copies: packed >> 16 & 255,
             lost_puts: packed >> 24,

@@ -258,10 +258,25 @@ pub fn faults(rules: Rules) -> Scenario {
         Actor::keeper(rules, vec![forget(20, 0)]),
         Actor::expirer(30, 1, &[1]),
     ];
-    let faults = Faults { failed_lists: 1, unknown_puts: 1, lost_copies: 1, lost_puts: 0 };
+    let faults = Faults { failed_lists: 1, unknown_puts: 1, lost_copies: 1, ..Faults::default() };
     let bounds = "1 writer with 2 sessions, 1 sweeper, forgetter, 1 expiry; 1 list fails, 1 upload of unknown \
                   outcome, 1 copy lost";
     Scenario { faults, ..base("faults", bounds, 1, actors) }
+}
+
+/// A disk that has no room for copies, or for one only.
+pub fn full(rules: Rules) -> Scenario {
+    let actors = vec![
+        Actor::sweeper(rules, vec![any(0, &[&[P0], &[P0, P1]]), FINISH], vec![10, 11]),
+        Actor::sweeper(rules, vec![any(1, &[&[Pack(10, 0)], &[P1]]), FINISH], vec![12, 13]),
+        Actor::keeper(rules, vec![forget(20, 0)]),
+        Actor::restorer(rules, 25, 0),
+        Actor::expirer(30, 1, &[10, 12]),
+    ];
+    let faults = Faults { failed_copies: 2, ..Faults::default() };
+    let bounds = "2 packs, 2 sweepers that move what others moved, forgetter, restorer, 1 expiry of a sweeper; 2 copies find \
+                  no room, or only for one frame";
+    Scenario { faults, ..base("full", bounds, 2, actors) }
 }
 
 /// Somebody announces a place that is none.

@@ -62,6 +62,14 @@ fn errors_of_the_repository() {
             Some("log --verify --repo r"),
         ),
         (E::NoSession { asked: text("ab"), meant: 0 }, Some("session list --repo r")),
+        (
+            E::NoRoom {
+                source: storage::Error::Full { act: act(), detail: text("x") },
+                bytes: 1,
+                deleted: 2,
+            },
+            Some("make that much space"),
+        ),
         (E::Object { object: object.clone(), place: place.clone(), source: newer }, Some("later")),
         (
             E::Object {

@@ -6,6 +6,9 @@
 //! vanished; delete the packs, and the objects of sessions that the fold showed to be over. A session that
 //! could still refer to a condemned pack was either waited for, or read the parts before it referred to
 //! anything, or relies on a root, which is needed. Starting again after a crash is running it again.
+//!
+//! Where something is to be copied, packs that hold none of it go first: a full disk has no room for a copy
+//! before. If copying fails all the same, what was copied until then is announced, and frees its sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,6 +52,7 @@ enum Phase<I: Ids> {
     Folding(Fold<I>),
     Marking(Arc<Folded<I>>),
     Checking { pack: I::Pack, frames: BTreeSet<I::Frame> },
+    Freeing,
     Copying,
     ReadingBack { pack: I::Pack, frames: BTreeSet<I::Frame> },
     Announcing,
@@ -61,6 +65,10 @@ struct Plan<I: Ids> {
     check: BTreeMap<I::Pack, BTreeSet<I::Frame>>,
     copy: BTreeMap<I::Frame, BTreeSet<I::Pack>>,
     delete: BTreeSet<Name<I>>,
+    /// Condemned packs that an entry brought: all that is known to be in them has no other name.
+    brought: BTreeSet<I::Pack>,
+    /// What is deleted before anything more is copied.
+    free: BTreeSet<Name<I>>,
     moved: BTreeMap<I::Frame, I::Pack>,
     fold_again: bool,
 }
@@ -78,6 +86,7 @@ pub struct Finish<I: Ids> {
     tried: BTreeMap<I::Frame, BTreeSet<I::Pack>>,
     damaged: BTreeSet<I::Frame>,
     plan: Option<Plan<I>>,
+    gives_up: bool,
     phase: Phase<I>,
 }
 
@@ -95,6 +104,7 @@ impl<I: Ids> Finish<I> {
             tried: BTreeMap::new(),
             damaged: BTreeSet::new(),
             plan: None,
+            gives_up: false,
             phase: Phase::Sweeps,
         };
         if rules.keep(Rule::NoSessionWhileWaiting) {
@@ -136,9 +146,11 @@ impl<I: Ids> Finish<I> {
             }
             (Phase::Marking(folded), Reply::Marked(needed)) => self.decide(&folded, &needed),
             (Phase::Checking { frames, .. }, Reply::Held(held)) => self.checked(&frames, held),
+            (Phase::Freeing, Reply::Done) => self.free_next(),
             (Phase::Copying, Reply::Copied { pack, frames, vanished }) => {
                 self.copied(pack, frames, &vanished)
             }
+            (Phase::Copying | Phase::ReadingBack { .. }, Reply::Failed) => self.give_up(),
             (Phase::ReadingBack { pack, frames }, Reply::Held(held)) => self.read_back(pack, frames, held),
             (Phase::Announcing, Reply::Done) => self.announced(),
             (Phase::Deleting, Reply::Done) => self.delete_next(),
@@ -245,13 +257,17 @@ impl<I: Ids> Finish<I> {
     }
 
     fn decide(&mut self, folded: &Folded<I>, needed: &Needed<I>) -> Effect<I, Finished<I>> {
-        let packs = self.sweeps.packs().into_iter().map(Name::Pack);
+        let packs = self.sweeps.packs();
         let sessions = folded.objects_over.iter().cloned().map(Name::Session);
-        let delete = packs.chain(sessions).collect();
+        let delete = packs.iter().cloned().map(Name::Pack).chain(sessions).collect();
+        let any = !self.rules.keep(Rule::FreesOnlyBrought);
+        let brought = packs.into_iter().filter(|pack| any || folded.logs.is_brought(pack)).collect();
         let mut plan = Plan {
             check: BTreeMap::new(),
             copy: BTreeMap::new(),
             delete,
+            brought,
+            free: BTreeSet::new(),
             moved: BTreeMap::new(),
             fold_again: false,
         };
@@ -293,7 +309,7 @@ impl<I: Ids> Finish<I> {
                 self.phase = Phase::Checking { pack: pack.clone(), frames: frames.clone() };
                 Effect::ReadBack { pack, frames }
             }
-            None => self.copy(),
+            None => self.free(),
         }
     }
 
@@ -302,6 +318,28 @@ impl<I: Ids> Finish<I> {
             self.plan().copy.retain(|frame, _| !frames.contains(frame));
         }
         self.check_next()
+    }
+
+    /// Deletes what holds nothing that is still to be copied, if anything is.
+    fn free(&mut self) -> Effect<I, Finished<I>> {
+        let plan = self.plan();
+        if !plan.copy.is_empty() {
+            let sources: BTreeSet<&I::Pack> = plan.copy.values().flatten().collect();
+            let free = plan.brought.iter().filter(|pack| !sources.contains(pack));
+            plan.free = free.cloned().map(Name::Pack).filter(|name| plan.delete.remove(name)).collect();
+        }
+        self.free_next()
+    }
+
+    fn free_next(&mut self) -> Effect<I, Finished<I>> {
+        match self.plan().free.pop_first() {
+            Some(name) => {
+                self.phase = Phase::Freeing;
+                Effect::Delete(name)
+            }
+            None if self.gives_up => Effect::Done(Finished::Failed),
+            None => self.copy(),
+        }
     }
 
     fn copy(&mut self) -> Effect<I, Finished<I>> {
@@ -388,7 +426,17 @@ impl<I: Ids> Finish<I> {
         }))
     }
 
+    /// No more can be copied, as on a full disk. What was copied counts, and nobody has to wait for this session.
+    fn give_up(&mut self) -> Effect<I, Finished<I>> {
+        self.gives_up = true;
+        self.announce()
+    }
+
     fn announced(&mut self) -> Effect<I, Finished<I>> {
+        if self.gives_up {
+            let knows_all = !self.plan().fold_again;
+            return if knows_all { self.free() } else { Effect::Done(Finished::Failed) };
+        }
         if self.plan().fold_again {
             self.plan = None;
             return self.begin_fold();
@@ -398,7 +446,9 @@ impl<I: Ids> Finish<I> {
 
     /// Names that may be deleted beside the one asked for, in any order, with one answer for all.
     pub fn take_deletions(&mut self) -> BTreeSet<Name<I>> {
-        self.plan.as_mut().map(|plan| std::mem::take(&mut plan.delete)).unwrap_or_default()
+        let frees = self.phase == Phase::Freeing;
+        let names = self.plan.as_mut().map(|plan| if frees { &mut plan.free } else { &mut plan.delete });
+        names.map(std::mem::take).unwrap_or_default()
     }
 
     fn delete(&mut self) -> Effect<I, Finished<I>> {

@@ -57,8 +57,11 @@ pub enum Rule {
     FinishFoldsAfterWaiting,
     /// No session is held while waiting; the one that copies is opened behind the wait and covers the parts.
     NoSessionWhileWaiting,
-    /// Needed frames without an uncondemned place are copied before anything is deleted.
+    /// Needed frames without an uncondemned place are copied before a pack is deleted that they lie in.
     CopyBeforeDelete,
+    /// What is deleted before a copy was brought by an entry: whatever else lies in a pack may be announced any moment, and
+    /// be the last place of a frame.
+    FreesOnlyBrought,
     /// A copy is read back before it is announced.
     ReadBackBeforeAnnounce,
     /// A copy is announced before its source is deleted.
@@ -89,7 +92,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Rule; 37] = [
+    pub const ALL: [Rule; 38] = [
         Rule::SessionBeforeReading,
         Rule::RootsAreChecked,
         Rule::RootsAreAcknowledged,
@@ -114,6 +117,7 @@ impl Rule {
         Rule::FinishFoldsAfterWaiting,
         Rule::NoSessionWhileWaiting,
         Rule::CopyBeforeDelete,
+        Rule::FreesOnlyBrought,
         Rule::ReadBackBeforeAnnounce,
         Rule::AnnounceBeforeDelete,
         Rule::FoldAgainWhenVanished,

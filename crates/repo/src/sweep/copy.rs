@@ -10,7 +10,7 @@ use format::limit::{FRAME_BYTES_MAX, PACK_BYTES_MAX, PACK_BYTES_TARGET};
 use format::pack::{ContentKind, Frame, Limits, Origin, PackBuilder, Tail, Workbench};
 use format::reference::FrameId;
 
-use super::{Sweep, add};
+use super::{ENTRY_ROOM, Sweep};
 use crate::error::Error;
 use crate::layout;
 use crate::protocol::{Reply, SessionObject};
@@ -34,6 +34,8 @@ struct Filling {
     builder: PackBuilder,
     kind: ContentKind,
     frames: BTreeSet<Piece>,
+    /// Bytes of these frames.
+    bytes: u64,
 }
 
 /// What came of moving frames from one pack.
@@ -50,6 +52,7 @@ impl Sweep<'_> {
     /// Fills one pack with as many of these frames as belong into one.
     pub(super) fn copy(&mut self, session: Chain, frames: &Places) -> Result<Reply<Real>, Error> {
         self.renew_if_due(session)?;
+        self.stores(self.room_for(frames));
         let mut filling: Option<Filling> = None;
         let vanished = loop {
             let taken = filling.as_ref().map(|filling| filling.frames.clone()).unwrap_or_default();
@@ -74,7 +77,24 @@ impl Sweep<'_> {
             return Ok(Reply::Copied { pack: None, frames: BTreeSet::new(), vanished });
         };
         let pack = self.store(filling.builder)?;
+        self.done.moved.0 += filling.frames.len() as u64;
+        self.done.moved.1 += filling.bytes;
         Ok(Reply::Copied { pack: Some(pack), frames: filling.frames, vanished })
+    }
+
+    /// Room that is enough for the rest, as each copy that is announced frees what it was made of: that for one pack, or for
+    /// all that is left with its directory, and for what is said of it.
+    fn room_for(&self, frames: &Places) -> u64 {
+        let bytes = |(piece, places): (&Piece, &BTreeSet<PackId>)| match piece {
+            Piece::Frame(frame) => places
+                .iter()
+                .find_map(|pack| self.marker.contents(*pack)?.bytes_of(frame))
+                .unwrap_or_default(),
+            Piece::Pack(_) => 0,
+        };
+        let left: u64 = frames.iter().map(bytes).sum();
+        let pack = (left + left / 8).min(PACK_BYTES_TARGET as u64);
+        pack + 8 * ENTRY_ROOM
     }
 
     /// Whoever copies for long shows that it is still at work.
@@ -86,6 +106,7 @@ impl Sweep<'_> {
         }
         let covers = self.repo.stated_sweeps(true)?.parts();
         let object = SessionObject { session, renewal, roots: BTreeSet::new(), covers };
+        self.stores(ENTRY_ROOM);
         self.repo.announce(self.signer(), format::session::Purpose::Sweep, &object)?;
         self.held = Some((session.session, renewal.saturating_add(1), now));
         Ok(())
@@ -143,7 +164,7 @@ impl Sweep<'_> {
                 from.ok().zip(to.ok()).and_then(|(from, to)| bytes.get(from..to)).unwrap_or_default();
             filled.builder.carry(frame, origin, sealed).map_err(wrong())?;
             filled.frames.insert(Piece::Frame(*id));
-            add(&mut self.done.moved, sealed.len() as u64);
+            filled.bytes += sealed.len() as u64;
         }
         Ok(Fill::All)
     }
@@ -153,7 +174,8 @@ impl Sweep<'_> {
         let id = PackId::new(session.session, chance.bytes());
         let place = (repo.genesis.id, repo.bundle.domain, repo.bundle.newest());
         let limits = Limits { frame_bytes: FRAME_BYTES_MAX, pack_bytes: PACK_BYTES_TARGET };
-        Filling { builder: PackBuilder::new(place, kind, id, limits, chance), kind, frames: BTreeSet::new() }
+        let builder = PackBuilder::new(place, kind, id, limits, chance);
+        Filling { builder, kind, frames: BTreeSet::new(), bytes: 0 }
     }
 
     /// Where in a pack these frames are; none of them if it is not there, or is to be spared.

@@ -8,12 +8,15 @@ use format::id::{Hash, PackId, SessionId, WriterId};
 use format::session::{PartId, Purpose, SweepPart};
 use storage::ObjectKey;
 
-use super::{Doomed, Sweep, add};
+use super::{Doomed, ENTRY_ROOM, Sweep, add};
 use crate::error::Error;
 use crate::layout;
 use crate::protocol::{self, Effect, List, Mark, Name, Needed, Object, Reply};
 use crate::repo::{Link, Said};
 use crate::stated::{Chain, Piece, Real};
+
+/// Bytes that a frame which was moved takes in an entry, at most.
+const FRAME_ROOM: u64 = 64;
 
 impl Sweep<'_> {
     /// Carries out one effect. What goes wrong is kept for whoever reports it.
@@ -21,7 +24,7 @@ impl Sweep<'_> {
         match self.try_perform(effect) {
             Ok(reply) => reply,
             Err(error) => {
-                self.failed = Some(error);
+                self.failed.get_or_insert(error);
                 Reply::Failed
             }
         }
@@ -53,6 +56,7 @@ impl Sweep<'_> {
     }
 
     fn announce(&mut self, object: &protocol::SessionObject<Real>) -> Result<Reply<Real>, Error> {
+        self.stores(ENTRY_ROOM);
         self.repo.announce(self.signer(), Purpose::Sweep, object)?;
         let renewed = self.repo.world.monotonic();
         self.held = Some((object.session.session, object.renewal.saturating_add(1), renewed));
@@ -86,6 +90,7 @@ impl Sweep<'_> {
             time: self.repo.logical_time(),
         };
         let bytes = record.seal(self.signer()).into_bytes();
+        self.stores(bytes.len() as u64);
         self.repo.io.put_seen(&layout::sweep_part(part), bytes.into())?;
         Ok(Reply::Done)
     }
@@ -110,6 +115,7 @@ impl Sweep<'_> {
         let link = Link { session: entry.id.session.session, number, previous: Hash::NONE };
         let said = Said { brings, deps: Vec::new(), local: Some(self.repo.io.region_name().to_owned()) };
         let mut chance = self.repo.world.chance();
+        self.stores(ENTRY_ROOM + FRAME_ROOM * entry.facts.len() as u64);
         self.repo.append(self.signer(), link, &facts, said, &mut chance)?;
         self.held = None;
         Ok(Reply::Done)
@@ -120,7 +126,7 @@ impl Sweep<'_> {
         match self.try_delete(names) {
             Ok(()) => Reply::Done,
             Err(error) => {
-                self.failed = Some(error);
+                self.failed.get_or_insert(error);
                 Reply::Failed
             }
         }
