@@ -46,12 +46,15 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
     use repo::Error as E;
     Some(match error {
         E::Storage(error) => return of_storage(error),
-        E::Object { source: format::Error::Newer { .. }, .. } | E::UnknownFact { .. } => NEWER.to_owned(),
+        E::Object { source, .. } if source.is_of_later_program() => NEWER.to_owned(),
+        E::UnknownFact { .. } | E::NoKnownSlotOpens { .. } => NEWER.to_owned(),
         E::Damaged { object, .. } if *object == repo::layout::genesis().to_string() => {
             "put that object back from a copy of the repository: nothing can be opened without it, and it never changes"
                 .to_owned()
         }
-        E::Unmarked { .. } | E::FaultyHistory { .. } | E::NoSession { .. } => return of_sweep(error, flags),
+        E::Unmarked { .. } | E::FaultyHistory { .. } | E::ClosedHistory { .. } | E::NoSession { .. } => {
+            return of_sweep(error, flags);
+        }
         E::Object { .. } | E::Damaged { .. } | E::Malformed(_) => {
             format!("`seawall points{flags}` lists what else could be restored")
         }
@@ -124,6 +127,11 @@ fn of_sweep(error: &repo::Error, flags: &str) -> Option<String> {
                 "`seawall log --verify{flags}` names the faults. Put back what is missing from a copy of the repository; \
                  backups and restores go on meanwhile"
             )
+        }
+        E::ClosedHistory { .. } => {
+            "sweep with a secret that has all keys, --key-file or --passphrase-file, or with the version of seawall that wrote \
+             them, or a later one"
+                .to_owned()
         }
         E::NoSession { .. } => format!("`seawall session list{flags}` lists who is at work"),
         E::PointsGone(_) => format!("`seawall points{flags}` lists what can still be restored"),

@@ -71,8 +71,32 @@ struct Record {
     region: String,
 }
 
+impl Record {
+    /// What a later program may have stated otherwise, and what follows from it cannot be read here.
+    fn check_known(&self) -> Result<(), Error> {
+        let unknown = |which: String| Err(Error::Unknown { what: WHAT, which });
+        let (chunk, frame, pack) = self.limits;
+        if self.version > RECORD_VERSION {
+            return Err(Error::Newer { what: WHAT, found: self.version, known: RECORD_VERSION });
+        }
+        if !self.suites.contains(&SUITE) {
+            return unknown(format!("the suites {:?}", self.suites));
+        }
+        if chunk.max(frame) > FRAME_BYTES_MAX as u64 || pack > PACK_BYTES_MAX {
+            return unknown(format!("chunks, frames and packs of up to {chunk}, {frame} and {pack} bytes"));
+        }
+        match self.block {
+            IMAGE_BLOCK_BYTES => Ok(()),
+            block => unknown(format!("blocks of images of {block} bytes")),
+        }
+    }
+}
+
 /// Bytes of a block of an image.
 pub const IMAGE_BLOCK_BYTES: u32 = 64 << 10;
+
+/// The version of this record.
+const RECORD_VERSION: u16 = 0;
 
 /// The only suite so far.
 pub const SUITE: u8 = 1;
@@ -88,7 +112,7 @@ impl Genesis {
         region: &str,
     ) -> (Genesis, Sealed) {
         let record = Record {
-            version: 0,
+            version: RECORD_VERSION,
             root_public: Fixed(root.public()),
             created,
             nonce: Fixed(nonce),
@@ -114,9 +138,7 @@ impl Genesis {
         let (body, _) = split_signature(WHAT, bytes)?;
         let record: Record = cbor::decode(WHAT, ObjectKind::Genesis.strip(body)?)?;
         verified(WHAT, "seawall 0 genesis", &record.root_public.0, bytes)?;
-        if !record.suites.contains(&SUITE) {
-            return Err(Malformed::new(WHAT, "names no known suite").into());
-        }
+        record.check_known()?;
         let ChunkSizes { min, normal, max, .. } = record.chunks;
         if min < 64 || min >= normal || normal >= max || max as usize > FRAME_BYTES_MAX {
             return Err(Malformed::new(WHAT, "its chunk sizes are not in order").into());

@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::cbor::{self, Fixed, Malformed, Octets};
+use crate::cbor::{self, Fixed, Malformed, Octets, Verbatim};
 use crate::error::Error;
 use crate::id::{DomainId, RepoId, SlotId};
 use crate::limit::SMALL_OBJECT_BYTES_MAX;
@@ -20,6 +20,10 @@ mod text;
 pub use text::{KeyFile, TextKind};
 
 const WHAT: &str = "a key slot";
+const BUNDLE: &str = "a bundle of keys";
+
+/// The version of a bundle's record.
+const BUNDLE_VERSION: u16 = 0;
 
 /// Keys of one generation of a domain; what is missing cannot be done.
 #[derive(Clone)]
@@ -121,7 +125,7 @@ impl Bundle {
     fn encode(&self) -> Zeroizing<Vec<u8>> {
         let generations = self.generations.iter().map(GenerationRecord::of).collect();
         let record = BundleRecord {
-            version: 0,
+            version: BUNDLE_VERSION,
             repo: self.repo,
             domain: self.domain,
             generations,
@@ -132,15 +136,18 @@ impl Bundle {
     }
 
     fn decode(bytes: &[u8]) -> Result<Bundle, Error> {
-        let record: BundleRecord = cbor::decode("a bundle of keys", bytes)?;
+        let record: BundleRecord = cbor::decode(BUNDLE, bytes)?;
+        if record.version > BUNDLE_VERSION {
+            return Err(Error::Newer { what: BUNDLE, found: record.version, known: BUNDLE_VERSION });
+        }
         let mut generations: Vec<Generation> =
             record.generations.into_iter().map(GenerationRecord::open).collect::<Result<_, _>>()?;
         if generations.is_empty() {
-            return Err(Malformed::new("a bundle of keys", "holds no generation").into());
+            return Err(Malformed::new(BUNDLE, "holds no generation").into());
         }
         generations.sort_by_key(|generation| generation.number);
         if !generations.is_sorted_by(|a, b| a.number < b.number) {
-            return Err(Malformed::new("a bundle of keys", "holds a generation twice").into());
+            return Err(Malformed::new(BUNDLE, "holds a generation twice").into());
         }
         Ok(Bundle {
             repo: record.repo,
@@ -238,7 +245,7 @@ fn pair(seed: Option<Fixed<32>>, public: Option<Octets>) -> Result<(Option<KemSe
             Ok((Some(secret), public))
         }
         (None, Some(public)) => Ok((None, KemPublic::from_bytes(&public.0)?)),
-        (None, None) => Err(Malformed::new("a bundle of keys", "a key pair is missing altogether").into()),
+        (None, None) => Err(Malformed::new(BUNDLE, "a key pair is missing altogether").into()),
     }
 }
 
@@ -331,6 +338,7 @@ impl SlotKind {
 pub struct Slot {
     record: SlotRecord,
     kind: SlotKind,
+    parameters: Parameters,
 }
 
 #[derive(Clone, Debug, Encode, Decode)]
@@ -345,7 +353,7 @@ struct SlotRecord {
     #[n(3)]
     kind: u8,
     #[n(4)]
-    parameters: Parameters,
+    parameters: Verbatim,
     #[n(5)]
     region: Option<String>,
     #[n(6)]
@@ -386,22 +394,28 @@ impl<C> Encode<C> for Parameters {
     }
 }
 
-impl<'b, C> Decode<'b, C> for Parameters {
-    fn decode(d: &mut minicbor::Decoder<'b>, c: &mut C) -> Result<Parameters, minicbor::decode::Error> {
-        let bad = |e: Malformed| minicbor::decode::Error::message(e.why);
-        match d.array()? {
-            Some(1) => Ok(Parameters::Salt(Fixed::decode(d, c)?.0)),
-            Some(4) => {
-                let salt = Fixed::decode(d, c)?.0;
-                let cost = Argon2Cost { memory_kib: d.u32()?, passes: d.u32()?, lanes: d.u32()? };
-                Ok(Parameters::Argon2(salt, cost))
+impl Parameters {
+    /// Those of a slot of this kind; a kind that is not known can have any.
+    fn of(kind: u8, stored: &Verbatim) -> Result<(SlotKind, Parameters), Error> {
+        Ok(match kind {
+            0 => {
+                let (salt,): (Fixed<32>,) = cbor::decode(WHAT, &stored.0)?;
+                (SlotKind::KeyFile, Parameters::Salt(salt.0))
             }
-            Some(2) => {
-                let public = KemPublic::from_bytes(d.bytes()?).map_err(bad)?;
-                Ok(Parameters::Recipient(public, Enc::from_bytes(d.bytes()?).map_err(bad)?))
+            1 => {
+                let (salt, memory_kib, passes, lanes): (Fixed<32>, u32, u32, u32) =
+                    cbor::decode(WHAT, &stored.0)?;
+                let cost = Argon2Cost { memory_kib, passes, lanes };
+                (SlotKind::Passphrase, Parameters::Argon2(salt.0, cost))
             }
-            _ => Err(minicbor::decode::Error::message("parameters of no known kind")),
-        }
+            2 => {
+                let (public, enc): (Octets, Octets) = cbor::decode(WHAT, &stored.0)?;
+                let parameters =
+                    Parameters::Recipient(KemPublic::from_bytes(&public.0)?, Enc::from_bytes(&enc.0)?);
+                (SlotKind::Recipient, parameters)
+            }
+            _ => return Err(Error::Unknown { what: WHAT, which: format!("kind {kind}") }),
+        })
     }
 }
 
@@ -444,7 +458,7 @@ impl Slot {
             domain: bundle.domain,
             slot: about.slot,
             kind,
-            parameters,
+            parameters: Verbatim(cbor::encode(&parameters)),
             region: about.region,
             label: about.label,
             created: about.created,
@@ -469,13 +483,8 @@ impl Slot {
         if &record.repo != repo {
             return Err(Error::Foreign(WHAT));
         }
-        let kind = match (record.kind, &record.parameters) {
-            (0, Parameters::Salt(_)) => SlotKind::KeyFile,
-            (1, Parameters::Argon2(..)) => SlotKind::Passphrase,
-            (2, Parameters::Recipient(..)) => SlotKind::Recipient,
-            _ => return Err(Malformed::new(WHAT, "of no known kind").into()),
-        };
-        Ok(Slot { record, kind })
+        let (kind, parameters) = Parameters::of(record.kind, &record.parameters)?;
+        Ok(Slot { record, kind, parameters })
     }
 
     /// Its id.
@@ -505,7 +514,7 @@ impl Slot {
 
     /// The public key that it is sealed for, if it is for a recipient.
     pub fn recipient(&self) -> Option<&KemPublic> {
-        match &self.record.parameters {
+        match &self.parameters {
             Parameters::Recipient(public, _) => Some(public),
             Parameters::Salt(_) | Parameters::Argon2(..) => None,
         }
@@ -531,12 +540,10 @@ impl Slot {
         key.open(WHAT, &mut plain, 0, &aad, &record.sealed.0)?;
         let bundle = Bundle::decode(&plain)?;
         if bundle.repo != record.repo || bundle.domain != record.domain {
-            return Err(Error::Foreign("a bundle of keys"));
+            return Err(Error::Foreign(BUNDLE));
         }
         if bundle.newest().number != self.generation() {
-            return Err(
-                Malformed::new("a bundle of keys", "holds other generations than its slot says").into()
-            );
+            return Err(Malformed::new(BUNDLE, "holds other generations than its slot says").into());
         }
         Ok(bundle)
     }
@@ -544,7 +551,7 @@ impl Slot {
     fn unlock_key(&self, unlock: &Unlock) -> Result<SealKey, Error> {
         let record = &self.record;
         let place: [&[u8]; 3] = [&record.repo.0, &record.domain.0, &record.slot.0];
-        match (unlock, &record.parameters) {
+        match (unlock, &self.parameters) {
             (Unlock::KeyFile(file), Parameters::Salt(salt)) => Ok(key_file_key(file, place, salt)),
             (Unlock::Passphrase(words), Parameters::Argon2(salt, cost)) => {
                 cost.check()?;

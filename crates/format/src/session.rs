@@ -11,22 +11,49 @@ use crate::limit::{ENTRY_BYTES_MAX, SMALL_OBJECT_BYTES_MAX};
 use crate::object::{ObjectKind, Sealed};
 use crate::seal::{Signer, split_signature, verified};
 
-/// What a session does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cbor(index_only)]
+/// What a session does. It is told to people; whoever does not know the number treats the session like any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
     /// Adds points.
-    #[n(0)]
     Write,
     /// Restores or verifies.
-    #[n(1)]
     Read,
     /// Moves frames.
-    #[n(2)]
     Sweep,
     /// Brings another region up to date.
-    #[n(3)]
     Replicate,
+    /// Something that a later program does.
+    Other(u8),
+}
+
+impl<C> Encode<C> for Purpose {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let number = match self {
+            Purpose::Write => 0,
+            Purpose::Read => 1,
+            Purpose::Sweep => 2,
+            Purpose::Replicate => 3,
+            Purpose::Other(number) => *number,
+        };
+        e.u8(number)?;
+        Ok(())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Purpose {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Purpose, minicbor::decode::Error> {
+        Ok(match d.u8()? {
+            0 => Purpose::Write,
+            1 => Purpose::Read,
+            2 => Purpose::Sweep,
+            3 => Purpose::Replicate,
+            number => Purpose::Other(number),
+        })
+    }
 }
 
 /// One part of one sweep.

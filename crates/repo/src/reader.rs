@@ -276,9 +276,9 @@ impl<'r> Reader<'r> {
             return Err(io.damaged(&key, format!("it has {size} bytes instead of {}", record.size)));
         }
         // The genesis says which versions there are, so a pack of another one is damaged.
-        let wrong = |error: format::Error| match error {
-            format::Error::Newer { .. } => io.damaged(&key, error.to_string()),
-            error => Error::object(&key, io.place())(error),
+        let wrong = |error: format::Error| match error.is_of_later_program() {
+            true => io.damaged(&key, error.to_string()),
+            false => Error::object(&key, io.place())(error),
         };
         self.fetched.fetch_add(end.len() as u64, Ordering::Relaxed);
         let tail = Tail::decode(&end).map_err(wrong)?;

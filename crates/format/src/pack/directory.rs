@@ -15,6 +15,9 @@ use crate::seal::{ENC_BYTES, Enc, SEAL_OVERHEAD};
 
 const WHAT: &str = "a pack's directory";
 
+/// The version of a directory's record.
+const RECORD_VERSION: u16 = 0;
+
 #[derive(Encode, Decode)]
 #[cbor(array)]
 struct Record {
@@ -146,6 +149,9 @@ impl Directory {
 
     pub(super) fn decode(plain: &[u8], tail: &Tail, end: u64) -> Result<Directory, Error> {
         let record: Record = cbor::decode_padded(WHAT, plain)?;
+        if record.version > RECORD_VERSION {
+            return Err(Error::Newer { what: WHAT, found: record.version, known: RECORD_VERSION });
+        }
         if record.frames.len() > PACK_FRAMES_MAX {
             return Err(Malformed::new(WHAT, "more frames than are allowed").into());
         }
@@ -339,8 +345,80 @@ impl Builder {
             })
             .collect();
         let origins = self.origins.iter().map(OriginRecord::of).collect();
-        let mut bytes = cbor::encode(&Record { version: 0, origins, packs: packs.clone(), frames });
+        let mut bytes =
+            cbor::encode(&Record { version: RECORD_VERSION, origins, packs: packs.clone(), frames });
         bytes.resize(bytes.len().next_multiple_of(grain), 0);
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::tests::bundle;
+
+    /// A directory with an origin and a frame, each as `change` leaves it.
+    fn plain(version: u16, change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+        let origin = OriginRecord {
+            pack: PackId([5; 32]),
+            suite: SUITE,
+            kind: 0,
+            generation: 0,
+            enc: Fixed([1; ENC_BYTES]),
+            commitment: Fixed([2; 32]),
+        };
+        let frame = FrameRecord {
+            origin: 1,
+            ordinal: 7,
+            place: 10,
+            stored_length: 34,
+            codec: 0,
+            version: 0,
+            raw_length: 10,
+            ids: Octets(vec![3; 32]),
+            lengths: vec![10],
+            refs: vec![(0, vec![1])],
+        };
+        let mut e = minicbor::Encoder::new(Vec::new());
+        e.array(4).unwrap().u16(version).unwrap();
+        for parts in [
+            &cbor::encode(&[origin])[1..],
+            &cbor::encode(&[PackId([4; 32])])[1..],
+            &cbor::encode(&[frame])[1..],
+        ] {
+            e.array(1).unwrap();
+            let is_record = parts.first().is_some_and(|first| first >> 5 == 4);
+            let part = if is_record { change(parts) } else { parts.to_vec() };
+            e.writer_mut().extend_from_slice(&part);
+        }
+        change(&e.into_writer())
+    }
+
+    fn decode(plain: &[u8]) -> Result<Directory, Error> {
+        let bundle = bundle();
+        let (enc, key) =
+            bundle.newest().data_public.encapsulate(b"", &mut crate::pack::tests::Seeded::new(1));
+        let tail = Tail {
+            kind: ContentKind::Data,
+            generation: 0,
+            repo: bundle.repo,
+            domain: bundle.domain,
+            pack: PackId([6; 32]),
+            data_enc: enc.clone(),
+            directory_enc: enc,
+            data_commitment: key.commitment(),
+            directory_commitment: key.commitment(),
+            directory_length: 0,
+        };
+        Directory::decode(plain, &tail, 1000)
+    }
+
+    #[test]
+    fn longer_records_are_read_and_a_higher_version_says_so() {
+        let as_it_is = decode(&plain(0, <[u8]>::to_vec)).unwrap();
+        assert_eq!(as_it_is.frames.len(), 1);
+        assert_eq!(decode(&plain(0, cbor::with_one_more)), Ok(as_it_is));
+        let higher = decode(&plain(9, <[u8]>::to_vec));
+        assert_eq!(higher, Err(Error::Newer { what: WHAT, found: 9, known: 0 }));
     }
 }
