@@ -62,7 +62,7 @@ class Pack:
         for frame in frames:
             frame = SimpleNamespace(**dict(zip(names, fields(frame, "n n n n n n n b l l", self.name))))
             need(sum(frame.lengths) == frame.raw <= MIB, f"{self.name}: lengths of chunks do not add up")
-            need(len(frame.ids) == 32 * len(frame.lengths), f"{self.name}: ids and lengths differ in number")
+            need(len(frame.ids) == 16 * len(frame.lengths), f"{self.name}: ids and lengths differ in number")
             table[self.origins[frame.origin][0], frame.ordinal] = frame
         return table
 

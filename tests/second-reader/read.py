@@ -207,7 +207,7 @@ def compare_run(repository, name):
         frame = repository.find(origin, ordinal, lambda pack: pack.entry(origin, ordinal))
         starts = [sum(frame.lengths[:index]) for index in range(len(frame.lengths))]
         index = starts.index(offset) if offset in starts else len(starts)
-        agrees = frame.lengths[index : index + 1] == [length] and frame.ids[32 * index :].startswith(half)
+        agrees = frame.lengths[index : index + 1] == [length] and frame.ids[16 * index :].startswith(half)
         need(agrees, f"frame {ordinal} of {origin.hex()} has no chunk {half.hex()} at {offset}")
     print(f"{name}: {len(lines)} entries agree with the directories")
 

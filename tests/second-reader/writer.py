@@ -152,7 +152,8 @@ class Writer:
             sealed = seal(data_key, ordinal, zstandard.compress(raw) if codec else raw, additional)
             ids = [blake3(chunk, key=self.chunk_key).digest() for chunk in chunks]
             lengths = [len(chunk) for chunk in chunks]
-            frame = [0, ordinal, len(body), len(sealed), codec, 0, len(raw), b"".join(ids), lengths, []]
+            halves = b"".join(identity[:16] for identity in ids)
+            frame = [0, ordinal, len(body), len(sealed), codec, 0, len(raw), halves, lengths, []]
             table.append(frame)
             sealed_frames.append((frame, sealed))
             body += sealed
