@@ -30,6 +30,9 @@ pub enum Error {
         /// The highest version known here.
         known: u16,
     },
+    /// The version before the first that was promised.
+    #[error("{0} is of format version 0, a draft that this program does not read")]
+    Draft(&'static str),
     /// Something in it has a number that was not given out when this program was made.
     #[error("{what} has {which}, which this program does not know")]
     Unknown {

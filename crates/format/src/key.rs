@@ -12,7 +12,7 @@ use crate::cbor::{self, Fixed, Malformed, Octets, Verbatim};
 use crate::error::Error;
 use crate::id::{DomainId, RepoId, SlotId};
 use crate::limit::SMALL_OBJECT_BYTES_MAX;
-use crate::object::{ObjectKind, Sealed};
+use crate::object::{ObjectKind, Sealed, VERSION};
 use crate::seal::{Enc, KemPublic, KemSecret, SealKey, Secret, Signer, derive, join, verified};
 
 mod text;
@@ -21,9 +21,6 @@ pub use text::{KeyFile, TextKind};
 
 const WHAT: &str = "a key slot";
 const BUNDLE: &str = "a bundle of keys";
-
-/// The version of a bundle's record.
-const BUNDLE_VERSION: u16 = 0;
 
 /// Keys of one generation of a domain; what is missing cannot be done.
 #[derive(Clone)]
@@ -125,7 +122,7 @@ impl Bundle {
     fn encode(&self) -> Zeroizing<Vec<u8>> {
         let generations = self.generations.iter().map(GenerationRecord::of).collect();
         let record = BundleRecord {
-            version: BUNDLE_VERSION,
+            version: VERSION,
             repo: self.repo,
             domain: self.domain,
             generations,
@@ -137,8 +134,8 @@ impl Bundle {
 
     fn decode(bytes: &[u8]) -> Result<Bundle, Error> {
         let record: BundleRecord = cbor::decode(BUNDLE, bytes)?;
-        if record.version > BUNDLE_VERSION {
-            return Err(Error::Newer { what: BUNDLE, found: record.version, known: BUNDLE_VERSION });
+        if record.version > VERSION {
+            return Err(Error::Newer { what: BUNDLE, found: record.version, known: VERSION });
         }
         let mut generations: Vec<Generation> =
             record.generations.into_iter().map(GenerationRecord::open).collect::<Result<_, _>>()?;
@@ -160,12 +157,12 @@ impl Bundle {
 
     /// The text of a bundle file.
     pub fn to_text(&self) -> Zeroizing<String> {
-        text::line("seawall-bundle-0", &self.encode())
+        text::line("seawall-bundle-1", &self.encode())
     }
 
     /// Reads a bundle file.
     pub fn from_text(text: &str) -> Result<Bundle, Error> {
-        Bundle::decode(&text::checked_line("a bundle file", "seawall-bundle-0", text)?)
+        Bundle::decode(&text::checked_line("a bundle file", "seawall-bundle-1", text)?)
     }
 }
 
@@ -468,7 +465,7 @@ impl Slot {
         };
         let mut bytes = ObjectKind::Slot.head().to_vec();
         bytes.extend_from_slice(&cbor::encode(&record));
-        root.sign("seawall 0 slot", &mut bytes);
+        root.sign("seawall 1 slot", &mut bytes);
         Ok(Sealed::new(bytes))
     }
 
@@ -478,7 +475,7 @@ impl Slot {
             return Err(Malformed::new(WHAT, "larger than is allowed").into());
         }
         ObjectKind::Slot.strip(bytes)?;
-        let body = verified(WHAT, "seawall 0 slot", root_public, bytes)?;
+        let body = verified(WHAT, "seawall 1 slot", root_public, bytes)?;
         let record: SlotRecord = cbor::decode(WHAT, ObjectKind::Slot.strip(body)?)?;
         if &record.repo != repo {
             return Err(Error::Foreign(WHAT));
@@ -591,7 +588,7 @@ fn lock_key(
 }
 
 fn key_file_key(file: &KeyFile, [repo, domain, slot]: [&[u8]; 3], salt: &[u8; 32]) -> SealKey {
-    SealKey::derive("seawall 0 slot key file", &[&file.0[..], repo, domain, slot, salt])
+    SealKey::derive("seawall 1 slot key file", &[&file.0[..], repo, domain, slot, salt])
 }
 
 fn passphrase_key(
@@ -605,15 +602,15 @@ fn passphrase_key(
     let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     let mut stretched = Zeroizing::new([0; 32]);
     argon2.hash_password_into(words.as_bytes(), salt, &mut stretched[..]).map_err(bad)?;
-    Ok(SealKey::new(&derive("seawall 0 slot passphrase", &[&stretched[..], repo, domain, slot])))
+    Ok(SealKey::new(&derive("seawall 1 slot passphrase", &[&stretched[..], repo, domain, slot])))
 }
 
 fn slot_info(place: [&[u8]; 3]) -> Vec<u8> {
-    join(&[b"seawall 0 slot", &place.concat()])
+    join(&[b"seawall 1 slot", &place.concat()])
 }
 
 fn bundle_aad(repo: &RepoId, domain: &DomainId, slot: &SlotId, kind: u8) -> Vec<u8> {
-    join(&[b"seawall 0 bundle", &repo.0, &domain.0, &slot.0, &[kind]])
+    join(&[b"seawall 1 bundle", &repo.0, &domain.0, &slot.0, &[kind]])
 }
 
 #[cfg(test)]

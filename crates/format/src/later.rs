@@ -48,7 +48,7 @@ fn genesis() -> (Genesis, Vec<u8>) {
 #[test]
 fn a_longer_genesis_is_read() {
     let (genesis, bytes) = genesis();
-    let longer = Genesis::decode(&resigned(&bytes, "seawall 0 genesis", with_one_more)).unwrap();
+    let longer = Genesis::decode(&resigned(&bytes, "seawall 1 genesis", with_one_more)).unwrap();
     assert_eq!(Genesis { id: genesis.id, ..longer.clone() }, genesis);
     assert_ne!(longer.id, genesis.id, "the id covers what is not known too");
 }
@@ -68,7 +68,7 @@ fn a_genesis_of_another_kind_is_neither_read_nor_called_damaged() {
         (frame, 1, "of up to 262144, 17825792 and"),
         (pack, 0x20, "and 536870912 bytes"),
     ] {
-        let changed = resigned(&bytes, "seawall 0 genesis", |record| with_number(record, at, number));
+        let changed = resigned(&bytes, "seawall 1 genesis", |record| with_number(record, at, number));
         let error = Genesis::decode(&changed).unwrap_err();
         assert!(error.is_of_later_program() && error.to_string().contains(says), "{says}: {error}");
     }
@@ -82,7 +82,7 @@ fn slot(lock: &Lock) -> Vec<u8> {
 #[test]
 fn a_longer_slot_opens() {
     let file = KeyFile::fresh(&mut Seeded::new(2));
-    let bytes = resigned(&slot(&Lock::KeyFile(file.clone())), "seawall 0 slot", with_one_more);
+    let bytes = resigned(&slot(&Lock::KeyFile(file.clone())), "seawall 1 slot", with_one_more);
     let slot = Slot::decode(&bytes, &RepoId([1; 32]), &signer().public()).unwrap();
     assert!(slot.open(&Unlock::KeyFile(file)).is_ok());
 }
@@ -100,7 +100,7 @@ fn a_slot_of_a_later_kind_is_named_by_its_number_whatever_its_parameters_are() {
     for change in
         [&parameters_are_a_text as &dyn Fn(&[u8]) -> Vec<u8>, &|record| with_number(record, kind, 7)]
     {
-        let changed = resigned(&bytes, "seawall 0 slot", change);
+        let changed = resigned(&bytes, "seawall 1 slot", change);
         let error = Slot::decode(&changed, &RepoId([1; 32]), &signer().public()).unwrap_err();
         assert_eq!(error, Error::Unknown { what: "a key slot", which: "kind 7".to_owned() });
     }
@@ -125,14 +125,14 @@ fn longer_sessions_and_sweep_parts_are_read_and_a_later_purpose_is_one() {
             covers: vec![PartId { number: 1, sweep: SweepId([6; 16]), part: 0 }],
             time,
         };
-        let longer = resigned(session.seal(&signer()).as_bytes(), "seawall 0 session", with_one_more);
+        let longer = resigned(session.seal(&signer()).as_bytes(), "seawall 1 session", with_one_more);
         assert_eq!(Session::decode(&longer, &repo), Ok(session));
     }
     let packs = vec![PackId([7; 32])];
     let (number, sweep) = (1, SweepId([6; 16]));
     let part =
         SweepPart { repo, writer, public_key, region, incarnation, number, sweep, part: 2, packs, time };
-    let longer = resigned(part.seal(&signer()).as_bytes(), "seawall 0 sweep", with_one_more);
+    let longer = resigned(part.seal(&signer()).as_bytes(), "seawall 1 sweep", with_one_more);
     assert_eq!(SweepPart::decode(&longer, &repo), Ok(part));
 }
 
@@ -157,7 +157,7 @@ fn a_longer_clear_part_of_an_entry_is_read() {
     let longer = with_one_more(&minicbor::to_vec(&clear).unwrap());
     let length = u32::try_from(longer.len()).unwrap().to_le_bytes();
     let mut bytes = [&ObjectKind::Entry.head()[..], &length, &longer, &[0; 4]].concat();
-    signer().sign("seawall 0 entry", &mut bytes);
+    signer().sign("seawall 1 entry", &mut bytes);
     assert_eq!(Entry::decode(&bytes, &RepoId([1; 32])).unwrap().clear, clear);
 }
 
@@ -249,7 +249,7 @@ fn a_later_kind_of_point_does_not_pass_for_one_that_is_known() {
 
 #[test]
 fn a_longer_bundle_opens_and_one_of_a_higher_version_says_so() {
-    let text = |bytes: &[u8]| format!("seawall-bundle-0 {} {:.8}", hex(bytes), Hash::of(bytes).to_string());
+    let text = |bytes: &[u8]| format!("seawall-bundle-1 {} {:.8}", hex(bytes), Hash::of(bytes).to_string());
     let plain = bundle().write_only(Zeroizing::new([1; 32])).to_text();
     let record = from_hex(plain.split(' ').nth(1).unwrap()).unwrap();
     let longer = crate::key::Bundle::from_text(&text(&with_one_more(&record))).unwrap();

@@ -107,7 +107,7 @@ fn seal_key(head: &RunHead, keys: &Generation, salt: &[u8; 32]) -> Result<SealKe
     let index = keys.index.as_ref().ok_or(Error::NoKey("finding chunks of earlier backups"))?;
     let generation = head.generation.to_le_bytes();
     let parts: [&[u8]; 5] = [&index[..], head.repo.as_bytes(), head.domain.as_bytes(), &generation, salt];
-    Ok(SealKey::derive("seawall 0 run", &parts))
+    Ok(SealKey::derive("seawall 1 run", &parts))
 }
 
 /// A chunk and a place of it.

@@ -113,13 +113,13 @@ pub struct Session {
 impl Session {
     /// The signed object.
     pub fn seal(&self, signer: &Signer) -> Sealed {
-        signed(ObjectKind::Session, "seawall 0 session", cbor::encode(self), signer)
+        signed(ObjectKind::Session, "seawall 1 session", cbor::encode(self), signer)
     }
 
     /// Reads a session object of `repo` and checks its signature against the public key it carries.
     pub fn decode(bytes: &[u8], repo: &RepoId) -> Result<Session, Error> {
         let session: Session =
-            open(ObjectKind::Session, "seawall 0 session", SMALL_OBJECT_BYTES_MAX, bytes, |s: &Session| {
+            open(ObjectKind::Session, "seawall 1 session", SMALL_OBJECT_BYTES_MAX, bytes, |s: &Session| {
                 (s.public_key, s.writer, s.repo)
             })?;
         if &session.repo == repo { Ok(session) } else { Err(Error::Foreign(ObjectKind::Session.name())) }
@@ -170,13 +170,13 @@ impl SweepPart {
 
     /// The signed object.
     pub fn seal(&self, signer: &Signer) -> Sealed {
-        signed(ObjectKind::SweepPart, "seawall 0 sweep", cbor::encode(self), signer)
+        signed(ObjectKind::SweepPart, "seawall 1 sweep", cbor::encode(self), signer)
     }
 
     /// Reads a sweep part of `repo` and checks its signature against the public key it carries.
     pub fn decode(bytes: &[u8], repo: &RepoId) -> Result<SweepPart, Error> {
         let part: SweepPart =
-            open(ObjectKind::SweepPart, "seawall 0 sweep", ENTRY_BYTES_MAX, bytes, |s: &SweepPart| {
+            open(ObjectKind::SweepPart, "seawall 1 sweep", ENTRY_BYTES_MAX, bytes, |s: &SweepPart| {
                 (s.public_key, s.writer, s.repo)
             })?;
         if &part.repo != repo {

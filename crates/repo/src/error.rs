@@ -325,6 +325,7 @@ impl Remedied for Error {
         match self {
             Error::Storage(source) => source.remedy(),
             Error::Object { source, .. } if source.is_of_later_program() => Remedy::Correct,
+            Error::Object { source: format::Error::Draft(_), .. } => Remedy::Correct,
             Error::ClosedHistory { .. } | Error::NoKnownSlotOpens { .. } => Remedy::Correct,
             Error::Object { .. } | Error::Damaged { .. } | Error::Malformed(_) => Remedy::Repair,
             Error::Unmarked { .. } | Error::FaultyHistory { .. } => Remedy::Repair,

@@ -239,7 +239,7 @@ fn a_key_file_with_a_typing_error_says_so() {
     typo.replace_range(at..at + 1, wrong);
     let error = KeyFile::from_text(&typo).err().unwrap().to_string();
     assert!(error.contains("typing error"), "{error}");
-    for bad in ["", "# only words", "seawall-key-0 ab", "hello a b", &text.replace("key", "kay")] {
+    for bad in ["", "# only words", "seawall-key-1 ab", "hello a b", &text.replace("key", "kay")] {
         assert!(KeyFile::from_text(bad).is_err(), "{bad:?}");
     }
 }

@@ -10,14 +10,11 @@ use crate::compress::Codec;
 use crate::error::Error;
 use crate::id::{ChunkHalf, ChunkId, PackId};
 use crate::limit::{FRAME_BYTES_MAX, PACK_FRAMES_MAX};
-use crate::object::HEAD_BYTES;
+use crate::object::{HEAD_BYTES, VERSION};
 use crate::run::RunEntry;
 use crate::seal::{ENC_BYTES, Enc, SEAL_OVERHEAD};
 
 const WHAT: &str = "a pack's directory";
-
-/// The version of a directory's record.
-const RECORD_VERSION: u16 = 0;
 
 #[derive(Encode, Decode)]
 #[cbor(array)]
@@ -151,8 +148,8 @@ impl Directory {
 
     pub(super) fn decode(plain: &[u8], tail: &Tail, end: u64) -> Result<Directory, Error> {
         let record: Record = cbor::decode_padded(WHAT, plain)?;
-        if record.version > RECORD_VERSION {
-            return Err(Error::Newer { what: WHAT, found: record.version, known: RECORD_VERSION });
+        if record.version > VERSION {
+            return Err(Error::Newer { what: WHAT, found: record.version, known: VERSION });
         }
         if record.frames.len() > PACK_FRAMES_MAX {
             return Err(Malformed::new(WHAT, "more frames than are allowed").into());
@@ -367,8 +364,7 @@ impl Builder {
             })
             .collect();
         let origins = self.origins.iter().map(OriginRecord::of).collect();
-        let mut bytes =
-            cbor::encode(&Record { version: RECORD_VERSION, origins, packs: packs.clone(), frames });
+        let mut bytes = cbor::encode(&Record { version: VERSION, origins, packs: packs.clone(), frames });
         bytes.resize(bytes.len().next_multiple_of(grain), 0);
         bytes
     }
@@ -437,10 +433,10 @@ mod tests {
 
     #[test]
     fn longer_records_are_read_and_a_higher_version_says_so() {
-        let as_it_is = decode(&plain(0, <[u8]>::to_vec)).unwrap();
+        let as_it_is = decode(&plain(VERSION, <[u8]>::to_vec)).unwrap();
         assert_eq!(as_it_is.frames.len(), 1);
-        assert_eq!(decode(&plain(0, cbor::with_one_more)), Ok(as_it_is));
+        assert_eq!(decode(&plain(VERSION, cbor::with_one_more)), Ok(as_it_is));
         let higher = decode(&plain(9, <[u8]>::to_vec));
-        assert_eq!(higher, Err(Error::Newer { what: WHAT, found: 9, known: 0 }));
+        assert_eq!(higher, Err(Error::Newer { what: WHAT, found: 9, known: VERSION }));
     }
 }
