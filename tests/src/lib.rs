@@ -2,6 +2,7 @@
 //! run.
 
 pub mod files;
+pub mod kept;
 pub mod listing;
 pub mod odd;
 pub mod proxy;
@@ -10,6 +11,7 @@ pub mod seawall;
 pub mod servers;
 pub mod simulation;
 pub mod tls;
+pub mod truth;
 
 use std::io::Write;
 
