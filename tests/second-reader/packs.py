@@ -46,12 +46,13 @@ class Pack:
             f"{self.name}: belongs elsewhere",
         )
         need(length <= min(64 * MIB, size - TAIL.size - 10), f"{self.name}: directory is too long")
-        info = b"seawall 0 directory" + repository.id + self.domain + u32(generation) + pack
+        info = b"seawall 1 directory" + repository.id + self.domain + u32(generation) + pack
         key = hpke_key(repository.key(self.domain, generation, "catalog"), directory_enc, info)
         sealed = self.read(size - TAIL.size - length, length)
         plain = unseal(key, directory_commitment, 0xFFFFFFFF, sealed, tail[:86], self.name)
         need(len(plain) % 4096 == 0, f"{self.name}: directory is not padded")
         record = fields(decode(plain, self.name, padded=True), "n l l l", self.name)
+        need(record[0] == 1, f"{self.name}: directory of version {record[0]}")
         origins = [fields(x, "b32 n n n b1120 b32", self.name) for x in record[1]]
         self.origins = [[pack, suite, kind, generation, data_enc, data_commitment], *origins]
         self.frames, self.data_keys = self.frame_table(record[3]), {}
@@ -62,7 +63,7 @@ class Pack:
         for frame in frames:
             frame = SimpleNamespace(**dict(zip(names, fields(frame, "n n n n n n n b l l", self.name))))
             need(sum(frame.lengths) == frame.raw <= MIB, f"{self.name}: lengths of chunks do not add up")
-            need(len(frame.ids) == 32 * len(frame.lengths), f"{self.name}: ids and lengths differ in number")
+            need(len(frame.ids) == 16 * len(frame.lengths), f"{self.name}: ids and lengths differ in number")
             table[self.origins[frame.origin][0], frame.ordinal] = frame
         return table
 
@@ -77,7 +78,7 @@ class Pack:
         if origin not in self.data_keys:
             pack, suite, _, generation, enc, _ = self.origins[origin]
             need(suite == 1, f"{self.name}: unknown suite {suite}")
-            info = b"seawall 0 data" + self.repository.id + self.domain + u32(generation) + pack
+            info = b"seawall 1 data" + self.repository.id + self.domain + u32(generation) + pack
             self.data_keys[origin] = hpke_key(self.repository.key(self.domain, generation, "data"), enc, info)
         return self.data_keys[origin]
 

@@ -40,7 +40,7 @@ def read_secret(path):
     """A key file gives ("key", 32 bytes), a recipient's file ("private", 32), a bundle file ("bundle", its record)."""
     lines = [line for line in Path(path).read_text().split("\n") if line.strip() and not line.startswith("#")]
     words = lines[0].split(" ") if len(lines) == 1 else []
-    kinds = {"seawall-key-0": "key", "seawall-private-0": "private", "seawall-bundle-0": "bundle"}
+    kinds = {"seawall-key-1": "key", "seawall-private-1": "private", "seawall-bundle-1": "bundle"}
     need(len(words) == 3 and words[0] in kinds, f"{path}: no file of a key, a private key or a bundle")
     secret = bytes.fromhex(words[1])
     need(blake3(secret).hexdigest()[:8] == words[2], f"{path}: typing error, its check is another")
@@ -183,7 +183,7 @@ def read_run(repository, name):
     need(record[0] == repository.id and record[3:6] == place, "belongs elsewhere")
     domain, generation, salt = record[1], record[2], record[7]
     secret = repository.key(domain, generation, "index") + repository.id + domain + u32(generation) + salt
-    key, plain, ordinal = derive("seawall 0 run", secret), bytearray(), 0
+    key, plain, ordinal = derive("seawall 1 run", secret), bytearray(), 0
     while blocks:
         block, blocks = prefixed(blocks)
         need(len(block) <= MIB + 24, f"block {ordinal} is too long")
@@ -207,7 +207,7 @@ def compare_run(repository, name):
         frame = repository.find(origin, ordinal, lambda pack: pack.entry(origin, ordinal))
         starts = [sum(frame.lengths[:index]) for index in range(len(frame.lengths))]
         index = starts.index(offset) if offset in starts else len(starts)
-        agrees = frame.lengths[index : index + 1] == [length] and frame.ids[32 * index :].startswith(half)
+        agrees = frame.lengths[index : index + 1] == [length] and frame.ids[16 * index :].startswith(half)
         need(agrees, f"frame {ordinal} of {origin.hex()} has no chunk {half.hex()} at {offset}")
     print(f"{name}: {len(lines)} entries agree with the directories")
 
@@ -240,7 +240,7 @@ def check_session(repository, name):
     data = repository.load(name)
     record = decode(opened(data[:-64], b"S", MIB, "session"), "session")
     record = fields(record, "b32 b16 b32 b16 n t b16 n l l l", "session")
-    check_signature(b"seawall 0 session", data, record[2], "session")
+    check_signature(b"seawall 1 session", data, record[2], "session")
     place = [repository.id, bytes.fromhex(writer), record[2], bytes.fromhex(session), int(number, 16)]
     need(record[:5] == place and writer_of(record[2]) == place[1], "belongs elsewhere")
 
@@ -250,7 +250,7 @@ def check_sweep(repository, name):
     data = repository.load(name)
     record = decode(opened(data[:-64], b"W", 64 * MIB, "sweep part"), "sweep part")
     record = fields(record, "b32 b16 b32 t b16 n b16 n l l", "sweep part")
-    check_signature(b"seawall 0 sweep", data, record[2], "sweep part")
+    check_signature(b"seawall 1 sweep", data, record[2], "sweep part")
     place = [int(sweep.split("-")[0], 16), bytes.fromhex(sweep.split("-")[1]), int(part, 16)]
     need(record[0] == repository.id and record[5:8] == place, "belongs elsewhere")
     need(writer_of(record[2]) == record[1] and record[8] == sorted(record[8]), "writer or order is wrong")

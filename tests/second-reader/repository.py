@@ -45,9 +45,9 @@ class Repository:
         need(anchor in (None, self.id.hex()), f"this repository is {self.id.hex()}, not that of the anchor")
         record = decode(opened(data[:-64], b"F", MIB, "genesis"), "genesis")
         record = fields(record, "n b32 i b32 l l n l b16 t", "genesis")
-        need(record[0] == 0 and 1 in record[4], "genesis: no suite or version that this reader knows")
+        need(record[0] == 1 and 1 in record[4], "genesis: no suite or version that this reader knows")
         self.root_key = record[1]
-        check_signature(b"seawall 0 genesis", data, self.root_key, "genesis")
+        check_signature(b"seawall 1 genesis", data, self.root_key, "genesis")
 
     def load(self, name):
         try:
@@ -81,7 +81,7 @@ class Repository:
 
     def read_slot(self, name):
         _, domain, slot = name.split("/")
-        body = check_signature(b"seawall 0 slot", self.load(name), self.root_key, name)
+        body = check_signature(b"seawall 1 slot", self.load(name), self.root_key, name)
         record = fields(decode(opened(body, b"K", MIB, name), name), "b32 b16 b16 n l t? t i b32 b", name)
         need(record[:3] == [self.id, bytes.fromhex(domain), bytes.fromhex(slot)], "belongs elsewhere")
         place = b"".join(record[:3])
@@ -91,28 +91,28 @@ class Repository:
             parameters=record[4],
             commitment=record[8],
             sealed=record[9],
-            additional=b"seawall 0 bundle" + place + bytes([record[3]]),
+            additional=b"seawall 1 bundle" + place + bytes([record[3]]),
         )
 
     def slot_key(self, slot, kind, secret):
         """The key-encryption key that this secret gives, if the slot is of its kind."""
         if (slot.kind, kind) == (0, "key"):
             (salt,) = fields(slot.parameters, "b32", "slot")
-            return derive("seawall 0 slot key file", secret + slot.place + salt)
+            return derive("seawall 1 slot key file", secret + slot.place + salt)
         if (slot.kind, kind) == (1, "passphrase"):
             salt, memory, passes, lanes = fields(slot.parameters, "b32 n n n", "slot")
             need(memory <= 4 * MIB and passes <= 64 and lanes <= 64, "Argon2id parameters beyond the limits")
             output = hash_secret_raw(secret, salt, passes, memory, lanes, 32, Argon2Type.ID, version=0x13)
-            return derive("seawall 0 slot passphrase", output + slot.place)
+            return derive("seawall 1 slot passphrase", output + slot.place)
         if (slot.kind, kind) == (2, "private"):
             recipient, enc = fields(slot.parameters, "b1216 b1120", "slot")
             if xwing_expand(secret)[2] == recipient:
-                return hpke_key(secret, enc, b"seawall 0 slot" + slot.place)
+                return hpke_key(secret, enc, b"seawall 1 slot" + slot.place)
         return None
 
     def add_bundle(self, data):
         record = fields(decode(data, "bundle"), "n b32 b16 l b32? b32?", "bundle")
-        need(record[0] == 0 and record[1] == self.id, "the bundle is of another repository or version")
+        need(record[0] == 1 and record[1] == self.id, "the bundle is of another repository or version")
         for keys in record[3]:
             keys = fields(keys, "n b32? b32? b32? b1216? b32? b1216?", "bundle")
             held = {"chunk": keys[1], "index": keys[2], "data": keys[3], "catalog": keys[5]}
@@ -147,7 +147,7 @@ class Repository:
         sealed, rest = prefixed(rest)
         need(not rest, "bytes after the sealed part")
         record = fields(decode(clear, "clear part"), "b32 b16 b16 n b32 l * b32 l l l l l t?", "clear part")
-        check_signature(b"seawall 0 entry", data, record[7], "entry")
+        check_signature(b"seawall 1 entry", data, record[7], "entry")
         place = [self.id, bytes.fromhex(writer), bytes.fromhex(session), int(number, 16)]
         need(record[:4] == place and writer_of(record[7]) == place[1], "belongs elsewhere")
         return SimpleNamespace(
@@ -219,7 +219,7 @@ class Repository:
             entry.sealed[a:b] for a, b in [(0, 20), (20, 1140), (1140, 1172), (1172, None)]
         )
         seed = self.key(place[:16], int.from_bytes(place[16:], "little"), "catalog")
-        info = b"seawall 0 facts" + self.id + place + entry.writer + entry.session + u32(entry.number)
+        info = b"seawall 1 facts" + self.id + place + entry.writer + entry.session + u32(entry.number)
         additional = blake3(entry.clear).digest()
         plain = unseal(hpke_key(seed, enc, info), expected, 0, sealed, additional, "sealed part")
         return [read_fact(fact, "sealed") for fact in decode(plain, "sealed part", padded=True)]
@@ -256,7 +256,7 @@ class Repository:
 
     def take_feature(self, record, _):
         name, effect = fields(record, "t n", "feature")
-        self.unreadable += [name] if effect == 2 else []
+        self.unreadable += [] if effect in (0, 1, 3) else [name]
 
     def take_point(self, record, entry):
         kinds = "b16 t t n b16? i i i l l l n l l n t n"
@@ -284,7 +284,7 @@ class Repository:
         return bool(self.forgets[point] - self.undone[point])
 
     def take_substitute(self, record, _):
-        for lost, found in record:
+        for lost, found in fields(record, "l", "substitute")[0]:
             self.substitutes[tuple(lost)].append(found)
 
     def permit(self, verb):

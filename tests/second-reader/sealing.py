@@ -103,7 +103,7 @@ def opened(data, kind, limit, what):
     need(len(data) <= limit, f"{what}: larger than {limit} bytes")
     need(len(data) >= 10 and data[:8] == b"seawall" + kind, f"{what}: not an object of kind {kind.decode()}")
     version = int.from_bytes(data[8:10], "little")
-    need(version == 0, f"{what}: version {version} is newer than this reader")
+    need(version == 1, f"{what}: this reader knows version 1, not {version}")
     return data[10:]
 
 
@@ -123,7 +123,7 @@ def derive(context, data):
 
 
 def commitment(key):
-    return derive("seawall 0 commitment", key)
+    return derive("seawall 1 commitment", key)
 
 
 def unseal(key, expected, ordinal, sealed, additional, what):

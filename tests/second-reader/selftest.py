@@ -124,7 +124,7 @@ def test_vectors():
 
 
 def test_other_implementations():
-    seed, info = chance.randbytes(32), b"seawall 0 data" + chance.randbytes(84)
+    seed, info = chance.randbytes(32), b"seawall 1 data" + chance.randbytes(84)
     expanded = hashlib.shake_256(seed).digest(96)
     other = MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
     public = sealing.xwing_expand(seed)[2]
@@ -173,7 +173,7 @@ def refused(act, why):
 # ---------------------------------------------------------------- what comes back
 
 
-def key_file(path, secret, word="seawall-key-0"):
+def key_file(path, secret, word="seawall-key-1"):
     Path(path).write_text(f"# keep this\n{word} {secret.hex()} {blake3(secret).hexdigest()[:8]}\n")
     return ["--key", str(path)]
 
@@ -194,8 +194,8 @@ def test_round_trip(scratch):
     ways = {
         "key file": key_file(scratch / "key", secret),
         "passphrase": ["--passphrase", scratch / "pass"],
-        "recipient": key_file(scratch / "recipient", recipient, "seawall-private-0"),
-        "bundle": key_file(scratch / "bundle", writer.bundle, "seawall-bundle-0"),
+        "recipient": key_file(scratch / "recipient", recipient, "seawall-private-1"),
+        "bundle": key_file(scratch / "bundle", writer.bundle, "seawall-bundle-1"),
     }
     for way, options in ways.items():
         code, said = run_reader(scratch / "repo", *options, "--anchor", writer.id.hex(), "check")

@@ -57,7 +57,7 @@ def sign(private, context, body):
 
 
 def ten(kind):
-    return b"seawall" + kind + bytes(2)
+    return b"seawall" + kind + bytes([1, 0])
 
 
 def padded(data, length):
@@ -78,7 +78,7 @@ class Writer:
     def __init__(self, root):
         self.place, self.root, self.domain = Path(root), Signer(), chance.randbytes(16)
         record = [
-            0,
+            1,
             self.root.public,
             1,
             chance.randbytes(32),
@@ -89,7 +89,7 @@ class Writer:
             self.domain,
             "here",
         ]
-        data = sign(self.root.private, b"seawall 0 genesis", ten(b"F") + cbor2.dumps(record))
+        data = sign(self.root.private, b"seawall 1 genesis", ten(b"F") + cbor2.dumps(record))
         self.put("format", data)
         self.id = blake3(data).digest()
         self.chunk_key, self.index_key, self.data_seed, self.catalog_seed = (
@@ -107,7 +107,7 @@ class Writer:
             self.catalog_seed,
             self.catalog_public,
         ]
-        self.bundle = cbor2.dumps([0, self.id, self.domain, [keys], None, None])
+        self.bundle = cbor2.dumps([1, self.id, self.domain, [keys], None, None])
 
     def put(self, name, data):
         path = self.place / name
@@ -123,17 +123,17 @@ class Writer:
         slot, salt = chance.randbytes(16), chance.randbytes(32)
         place = self.id + self.domain + slot
         if kind == 0:
-            key, parameters = derive("seawall 0 slot key file", secret + place + salt), [salt]
+            key, parameters = derive("seawall 1 slot key file", secret + place + salt), [salt]
         elif kind == 1:
             output = hash_secret_raw(secret, salt, 2, 64, 1, 32, Argon2Type.ID, version=19)
-            key, parameters = derive("seawall 0 slot passphrase", output + place), [salt, 64, 2, 1]
+            key, parameters = derive("seawall 1 slot passphrase", output + place), [salt, 64, 2, 1]
         else:
             public = sealing.xwing_expand(secret)[2]
-            key, enc = self.encapsulate(public, b"seawall 0 slot" + place)
+            key, enc = self.encapsulate(public, b"seawall 1 slot" + place)
             parameters = [public, enc]
-        sealed = seal(key, 0, self.bundle, b"seawall 0 bundle" + place + bytes([kind]))
+        sealed = seal(key, 0, self.bundle, b"seawall 1 bundle" + place + bytes([kind]))
         record = [self.id, self.domain, slot, kind, parameters, None, "a slot", 1, commitment(key), sealed]
-        data = sign(self.root.private, b"seawall 0 slot", ten(b"K") + cbor2.dumps(record))
+        data = sign(self.root.private, b"seawall 1 slot", ten(b"K") + cbor2.dumps(record))
         return self.put(f"keys/{self.domain.hex()}/{slot.hex()}", data)[0]
 
     def pack(self, session, kind, frames, moved=(), keep=True):
@@ -143,8 +143,8 @@ class Writer:
         """
         pack, suite = session + chance.randbytes(16), bytes([1, kind])
         common = self.id + self.domain + u32(0) + pack
-        data_key, data_enc = self.encapsulate(self.data_public, b"seawall 0 data" + common)
-        directory_key, directory_enc = self.encapsulate(self.catalog_public, b"seawall 0 directory" + common)
+        data_key, data_enc = self.encapsulate(self.data_public, b"seawall 1 data" + common)
+        directory_key, directory_enc = self.encapsulate(self.catalog_public, b"seawall 1 directory" + common)
         body, table, references, sealed_frames, origins = ten(b"P"), [], [], [], []
         for ordinal, (codec, chunks) in enumerate(frames):
             raw = b"".join(chunks)
@@ -152,7 +152,8 @@ class Writer:
             sealed = seal(data_key, ordinal, zstandard.compress(raw) if codec else raw, additional)
             ids = [blake3(chunk, key=self.chunk_key).digest() for chunk in chunks]
             lengths = [len(chunk) for chunk in chunks]
-            frame = [0, ordinal, len(body), len(sealed), codec, 0, len(raw), b"".join(ids), lengths, []]
+            halves = b"".join(identity[:16] for identity in ids)
+            frame = [0, ordinal, len(body), len(sealed), codec, 0, len(raw), halves, lengths, []]
             table.append(frame)
             sealed_frames.append((frame, sealed))
             body += sealed
@@ -162,7 +163,7 @@ class Writer:
             origins.append(origin)
             table.append([number, frame[1], len(body), *frame[3:]])
             body += sealed
-        directory = cbor2.dumps([0, origins, [], table])
+        directory = cbor2.dumps([1, origins, [], table])
         directory = padded(directory, -(-len(directory) // 4096) * 4096)
         head = suite + u32(0) + self.id + self.domain + pack  # in the tail the generation comes first
         sealed = seal(directory_key, 0xFFFFFFFF, directory, head)
@@ -182,7 +183,7 @@ class Writer:
 
     def run(self, signer, references):
         run, salt = chance.randbytes(16), chance.randbytes(32)
-        key = derive("seawall 0 run", self.index_key + self.id + self.domain + u32(0) + salt)
+        key = derive("seawall 1 run", self.index_key + self.id + self.domain + u32(0) + salt)
         record = cbor2.dumps(
             [self.id, self.domain, 0, signer.writer, signer.session, run, 0, salt, commitment(key)]
         )
@@ -218,13 +219,13 @@ class Writer:
         clear_part, sealed_part = cbor2.dumps(record), b""
         if sealed:
             place = self.domain + u32(0)
-            info = b"seawall 0 facts" + self.id + place + signer.writer + signer.session + u32(signer.number)
+            info = b"seawall 1 facts" + self.id + place + signer.writer + signer.session + u32(signer.number)
             key, enc = self.encapsulate(self.catalog_public, info)
             plain = cbor2.dumps([["seawall", kind, 0, [], cbor2.dumps(record)] for kind, record in sealed])
             plain = padded(plain, size_class(len(plain), 1024))
             sealed_part = place + enc + commitment(key) + seal(key, 0, plain, blake3(clear_part).digest())
         body = ten(b"L") + u32(len(clear_part)) + clear_part + u32(len(sealed_part)) + sealed_part
-        data = sign(signer.private, b"seawall 0 entry", body)
+        data = sign(signer.private, b"seawall 1 entry", body)
         digest = blake3(data).digest()
         name = f"log/{signer.writer.hex()}/{signer.session.hex()}/{signer.number:08x}-{digest.hex()}"
         head = [signer.writer, signer.session, signer.number, digest]
@@ -246,7 +247,7 @@ class Writer:
             [],
             [1, 0],
         ]
-        data = sign(signer.private, b"seawall 0 session", ten(b"S") + cbor2.dumps(record))
+        data = sign(signer.private, b"seawall 1 session", ten(b"S") + cbor2.dumps(record))
         return self.put(f"sessions/{signer.writer.hex()}/{signer.session.hex()}/{number:08x}", data)[0]
 
     def sweep(self, signer, packs):
@@ -263,7 +264,7 @@ class Writer:
             sorted(packs),
             [1, 0],
         ]
-        data = sign(signer.private, b"seawall 0 sweep", ten(b"W") + cbor2.dumps(record))
+        data = sign(signer.private, b"seawall 1 sweep", ten(b"W") + cbor2.dumps(record))
         return self.put(f"sweeps/{7:08x}-{sweep.hex()}/{0:08x}", data)[0]
 
 

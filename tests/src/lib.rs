@@ -4,6 +4,7 @@
 pub mod campaign;
 pub mod disk;
 pub mod files;
+pub mod kept;
 pub mod listing;
 pub mod odd;
 pub mod proxy;
@@ -12,6 +13,7 @@ pub mod seawall;
 pub mod servers;
 pub mod simulation;
 pub mod tls;
+pub mod truth;
 
 use std::io::Write;
 

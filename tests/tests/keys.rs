@@ -122,7 +122,7 @@ fn the_wrong_file_and_the_wrong_half_are_told_with_what_helps() {
         (&["points", "--key-file", "other.key"][..], "the recipient's key opens none of the 2 key slots"),
         (&["points", "--key-file", "safe.pub"], "public key"),
         (&["key", "add", "--recipient", &damaged], "typing error"),
-        (&["key", "add", "--recipient", "seawall-public-0"], "three words"),
+        (&["key", "add", "--recipient", "seawall-public-1"], "three words"),
     ] {
         let said = machine.run(words);
         said.assert_failed(4, says);

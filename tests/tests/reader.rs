@@ -1,26 +1,20 @@
-//! The second reader, written from the format document alone, reads what this program writes: a repository made just
-//! now, and one that was kept and is never edited. This program reads the kept one too.
+//! The second reader, written from the format document alone, reads what this program writes. What it reads of kept
+//! repositories is in `formats.rs`.
 //!
 //! Where there is no Python with what the reader stands on, its tests say so and count as skipped.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-use tests::files::copy_all;
 use tests::listing::Listing;
 use tests::odd;
 use tests::seawall::Machine;
 
 fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A repository with two points of `small_tree`, and the key file beside it.
-fn fixture() -> PathBuf {
-    package().parent().unwrap().join("fixtures/v0/small")
 }
 
 /// A Python that has what the reader needs.
@@ -54,7 +48,7 @@ fn assert_same(what: &str, truth: &Listing, copy: &Listing) {
     assert_eq!(copy.differences(truth), Vec::<String>::new(), "{what}");
 }
 
-/// What the kept repository holds. Never change it: make a new fixture beside the old one.
+/// A little of everything.
 fn small_tree(top: &Path) {
     fs::create_dir_all(top.join("folder")).unwrap();
     fs::write(top.join("hello.txt"), "Hello, world.\n").unwrap();
@@ -78,7 +72,7 @@ fn small_tree(top: &Path) {
 }
 
 /// Two points of the small tree: as it is, and before that with less in it.
-fn keep_small_tree(machine: &Machine) {
+fn back_up_small_tree(machine: &Machine) {
     fs::create_dir(machine.at("tree")).unwrap();
     fs::write(machine.at("tree/hello.txt"), "Hello?\n").unwrap();
     machine.done(&["backup", "tree", "--source", "small"]);
@@ -87,20 +81,11 @@ fn keep_small_tree(machine: &Machine) {
     machine.done(&["backup", "tree", "--source", "small"]);
 }
 
-/// Owners of the kept repository are those of whoever made it.
-fn without_owners(mut listing: Listing) -> Listing {
-    listing.0.values_mut().for_each(|entry| entry.owner = (0, 0));
-    listing
-}
-
 #[test]
 fn the_second_reader_restores_what_this_program_wrote() {
     let Some(python) = python("the_second_reader_restores_what_this_program_wrote") else { return };
     let machine = Machine::with_repository();
-    keep_small_tree(&machine);
-    if let Some(place) = std::env::var_os("SEAWALL_NEW_FIXTURE") {
-        keep(&machine, Path::new(&place));
-    }
+    back_up_small_tree(&machine);
     // More content than one node of a file names, and more names than one node of a tree.
     fs::write(machine.at("tree/large"), odd::noise(9, 12 << 20)).unwrap();
     for number in 0..3000 {
@@ -132,7 +117,7 @@ fn the_second_reader_opens_with_a_recipients_file() {
 fn the_second_reader_reads_two_generations_of_keys() {
     let Some(python) = python("the_second_reader_reads_two_generations_of_keys") else { return };
     let machine = Machine::with_repository();
-    keep_small_tree(&machine);
+    back_up_small_tree(&machine);
     fs::write(machine.at("tree/before"), odd::noise(7, 200_000)).unwrap();
     machine.done(&["backup", "tree", "--source", "small"]);
     machine.done(&["key", "renew"]);
@@ -144,41 +129,6 @@ fn the_second_reader_reads_two_generations_of_keys() {
     assert_eq!(read(&python, &repository, &key, &["list"]).lines().count(), 4);
     read(&python, &repository, &key, &["check"]);
     read(&python, &repository, &key, &["runs"]);
-}
-
-/// Copies a repository and its key to where a new fixture is to lie.
-fn keep(machine: &Machine, place: &Path) {
-    fs::create_dir_all(place).unwrap();
-    copy_all(&machine.repository(), &place.join("repository"));
-    fs::copy(machine.key_file(), place.join("key")).unwrap();
-}
-
-#[test]
-fn the_second_reader_restores_the_kept_repository() {
-    let Some(python) = python("the_second_reader_restores_the_kept_repository") else { return };
-    let room = tempfile::tempdir().unwrap();
-    let (truth, out) = (room.path().join("tree"), room.path().join("out"));
-    small_tree(&truth);
-    let (repository, key) = (fixture().join("repository"), fixture().join("key"));
-    read(&python, &repository, &key, &["restore", "latest", out.to_str().unwrap()]);
-    assert_same("kept", &without_owners(Listing::of(&truth)), &without_owners(Listing::of(&out)));
-    read(&python, &repository, &key, &["check"]);
-}
-
-#[test]
-fn this_program_restores_the_kept_repository() {
-    let machine = Machine::new();
-    copy_all(&fixture().join("repository"), &machine.repository());
-    let key = fixture().join("key");
-    small_tree(&machine.at("tree"));
-    let restored = machine.run(&["restore", "latest", "--into", "out", "--key-file", key.to_str().unwrap()]);
-    // Whoever is not root cannot give files to the owner that they had, and is told so.
-    assert!(
-        restored.code == 0 || (restored.code == 2 && !rustix::process::geteuid().is_root()),
-        "{restored}"
-    );
-    let (truth, out) = (Listing::of(&machine.at("tree")), Listing::of(&machine.at("out")));
-    assert_same("kept", &without_owners(truth), &without_owners(out));
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(crate) fn of(error: &Error, flags: &str) -> Option<String> {
         Error::Storage(error) => of_storage(error),
         Error::NoHome { flag, .. } => Some(format!("set HOME, or say it with {flag}")),
         Error::NoKeyFile(_) => Some(NO_KEY.to_owned()),
+        Error::BadKeyFile { why: format::Error::Draft(_), .. }
+        | Error::BadPublicKey { why: format::Error::Draft(_), .. } => Some(DRAFT.to_owned()),
         Error::BadKeyFile { .. } => Some("compare it with the copy that you keep elsewhere".to_owned()),
         Error::PublicKey(_) => {
             Some("name the private file that `seawall key recipient FILE` made beside that line".to_owned())
@@ -40,18 +42,26 @@ const RESCUE: &str = "`./build-rescue`, run where Seawall's sources are, makes o
 const ADMINISTRATOR: &str = "run it with the administrator's key file: --key-file FILE";
 const STATE: &str =
     "make room or give rights there, or let this host keep what it knows elsewhere: --state DIR";
+const DRAFT: &str = "restore what it holds with the last program that reads version 0, then back that up into a new repository with a \
+                     new key file; docs/format.md, \"Versions and upgrades\", says how that program is found";
 const NEWER: &str = "use the version of seawall that wrote it, or a later one";
 
 fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
     use repo::Error as E;
     Some(match error {
         E::Storage(error) => return of_storage(error),
-        E::Object { source: format::Error::Newer { .. }, .. } | E::UnknownFact { .. } => NEWER.to_owned(),
+        E::Object { source, .. } if source.is_of_later_program() => NEWER.to_owned(),
+        E::Object { source: format::Error::Draft(_), .. } => DRAFT.to_owned(),
+        E::UnknownFact { .. } | E::NoKnownSlotOpens { .. } => NEWER.to_owned(),
         E::Damaged { object, .. } if *object == repo::layout::genesis().to_string() => {
             "put that object back from a copy of the repository: nothing can be opened without it, and it never changes"
                 .to_owned()
         }
-        E::Unmarked { .. } | E::FaultyHistory { .. } | E::NoSession { .. } | E::NoRoom { .. } => {
+        E::Unmarked { .. }
+        | E::FaultyHistory { .. }
+        | E::ClosedHistory { .. }
+        | E::NoSession { .. }
+        | E::NoRoom { .. } => {
             return of_sweep(error, flags);
         }
         E::Object { .. } | E::Damaged { .. } | E::Malformed(_) => {
@@ -126,6 +136,11 @@ fn of_sweep(error: &repo::Error, flags: &str) -> Option<String> {
                 "`seawall log --verify{flags}` names the faults. Put back what is missing from a copy of the repository; \
                  backups and restores go on meanwhile"
             )
+        }
+        E::ClosedHistory { .. } => {
+            "sweep with a secret that has all keys, --key-file or --passphrase-file, or with the version of seawall that wrote \
+             them, or a later one"
+                .to_owned()
         }
         E::NoSession { .. } => format!("`seawall session list{flags}` lists who is at work"),
         E::NoRoom { .. } => {

@@ -297,7 +297,7 @@ mod tests {
     fn a_typing_error_in_a_key_file_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
-        for text in ["", "hello\n", "seawall-key-0 00 00000000\n", "seawall-bundle-0 00 00000000\n"] {
+        for text in ["", "hello\n", "seawall-key-1 00 00000000\n", "seawall-bundle-1 00 00000000\n"] {
             fs::write(&path, text).unwrap();
             assert!(matches!(read_key_file(&path), Err(Error::BadKeyFile { .. })), "{text}");
         }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
-use format::id::ChunkId;
+use format::id::ChunkHalf;
 use format::path::TreePath;
 use format::reference::{FrameId, FrameSet, Reference};
 use format::tree::{Content, Entry, Next, Part, Walk, decode_content};
@@ -134,14 +134,10 @@ impl<K: std::hash::Hash + Eq> Marks<K> {
     }
 }
 
-/// 16 bytes of a keyed hash: two of a million million chunks are the same with a chance of one in 10^14.
-fn half(id: &ChunkId) -> [u8; 16] {
-    *id.as_bytes().first_chunk().expect("an id is longer than 16 bytes")
-}
-
 struct Census<'a, 'r> {
     reader: &'a Reader<'r>,
-    chunks: Marks<[u8; 16]>,
+    /// By halves of ids: two of a million million chunks have the same with a chance of one in 10^14.
+    chunks: Marks<ChunkHalf>,
     frames: Marks<FrameId>,
     /// Frames that the current group refers to.
     met: FrameSet,
@@ -220,7 +216,7 @@ impl Census<'_, '_> {
     /// Counts a chunk, and says whether the group meets it for the first time.
     fn meet(&mut self, reference: &Reference, is_tree: bool) -> bool {
         let bytes = u64::from(reference.length);
-        let met = self.chunks.meet(half(&reference.chunk), self.current);
+        let met = self.chunks.meet(reference.chunk.half(), self.current);
         if let Met::Here = met {
             return false;
         }

@@ -100,3 +100,39 @@ impl<'b, C> Decode<'b, C> for Octets {
         Ok(Octets(d.bytes()?.to_vec()))
     }
 }
+
+/// An element as it is stored, to be read once it is known what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verbatim(pub(crate) Vec<u8>);
+
+impl<C> Encode<C> for Verbatim {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.writer_mut().write_all(&self.0).map_err(minicbor::encode::Error::write)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Verbatim {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Verbatim, minicbor::decode::Error> {
+        let start = d.position();
+        d.skip()?;
+        Ok(Verbatim(d.input().get(start..d.position()).unwrap_or_default().to_vec()))
+    }
+}
+
+/// A record as a later program may write it: with one element more. Its last one is not absent, or nulls would have to stand
+/// for what was left out.
+#[cfg(test)]
+pub(crate) fn with_one_more(record: &[u8]) -> Vec<u8> {
+    let mut decoder = Decoder::new(record);
+    let length = decoder.array().unwrap().expect("records have a definite length");
+    let mut encoder = Encoder::new(Vec::new());
+    encoder.array(length + 1).unwrap();
+    let mut longer = encoder.into_writer();
+    longer.extend_from_slice(&record[decoder.position()..]);
+    longer.extend_from_slice(&minicbor::to_vec(["of", "a later program"]).unwrap());
+    longer
+}

@@ -40,7 +40,8 @@ const NORMALISATION: u32 = 2;
 /// [`Sizes`] allows has 64 - 56 bits.
 const CONSTANT_RUN_LOG2: u32 = 56;
 
-/// Separates the table from everything else that the chunk key is for.
+/// Separates the table from everything else that the chunk key is for. The number is that of the generation, not of the
+/// format.
 const TABLE_CONTEXT: &str = "seawall 0 cutter";
 
 /// Shortest, normal and longest chunk in bytes, as recorded in a repository's genesis.

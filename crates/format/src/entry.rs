@@ -164,7 +164,7 @@ impl Entry {
             bytes.extend_from_slice(&length.to_le_bytes());
             bytes.extend_from_slice(part);
         }
-        signer.sign("seawall 0 entry", &mut bytes);
+        signer.sign("seawall 1 entry", &mut bytes);
         (Hash::of(&bytes), Sealed::new(bytes))
     }
 
@@ -181,7 +181,7 @@ impl Entry {
             return Err(Malformed::new(WHAT, "bytes after its end").into());
         }
         let clear: Clear = cbor::decode(WHAT, clear_bytes)?;
-        verified(WHAT, "seawall 0 entry", &clear.public_key, bytes)?;
+        verified(WHAT, "seawall 1 entry", &clear.public_key, bytes)?;
         if &clear.repo != repo || WriterId::of(&clear.public_key) != clear.writer {
             return Err(Error::Foreign(WHAT));
         }
@@ -238,7 +238,7 @@ fn seal_facts(
 
 fn facts_info(clear: &Clear, domain: DomainId, generation: u32) -> Vec<u8> {
     join(&[
-        b"seawall 0 facts",
+        b"seawall 1 facts",
         &clear.repo.0,
         &domain.0,
         &generation.to_le_bytes(),

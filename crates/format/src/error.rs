@@ -30,7 +30,25 @@ pub enum Error {
         /// The highest version known here.
         known: u16,
     },
+    /// The version before the first that was promised.
+    #[error("{0} is of format version 0, a draft that this program does not read")]
+    Draft(&'static str),
+    /// Something in it has a number that was not given out when this program was made.
+    #[error("{what} has {which}, which this program does not know")]
+    Unknown {
+        /// The kind of object.
+        what: &'static str,
+        /// What it has.
+        which: String,
+    },
     /// An object of another repository, or at a place that is not its own.
     #[error("{0} belongs elsewhere: it was moved or copied here")]
     Foreign(&'static str),
+}
+
+impl Error {
+    /// Whether a later program would read it: it is neither damaged nor hostile.
+    pub fn is_of_later_program(&self) -> bool {
+        matches!(self, Error::Newer { .. } | Error::Unknown { .. })
+    }
 }

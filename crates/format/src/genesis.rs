@@ -6,7 +6,7 @@ use crate::cbor::{self, Fixed, Malformed};
 use crate::error::Error;
 use crate::id::{DomainId, Hash, RepoId};
 use crate::limit::{FRAME_BYTES_MAX, PACK_BYTES_MAX, SMALL_OBJECT_BYTES_MAX};
-use crate::object::{ObjectKind, Sealed};
+use crate::object::{DRAFT, HEAD_BYTES, ObjectKind, Sealed, VERSION};
 use crate::seal::{Signer, split_signature, verified};
 
 const WHAT: &str = "the genesis object";
@@ -71,6 +71,27 @@ struct Record {
     region: String,
 }
 
+impl Record {
+    /// What a later program may have stated otherwise, and what follows from it cannot be read here.
+    fn check_known(&self) -> Result<(), Error> {
+        let unknown = |which: String| Err(Error::Unknown { what: WHAT, which });
+        let (chunk, frame, pack) = self.limits;
+        if self.version > VERSION {
+            return Err(Error::Newer { what: WHAT, found: self.version, known: VERSION });
+        }
+        if !self.suites.contains(&SUITE) {
+            return unknown(format!("the suites {:?}", self.suites));
+        }
+        if chunk.max(frame) > FRAME_BYTES_MAX as u64 || pack > PACK_BYTES_MAX {
+            return unknown(format!("chunks, frames and packs of up to {chunk}, {frame} and {pack} bytes"));
+        }
+        match self.block {
+            IMAGE_BLOCK_BYTES => Ok(()),
+            block => unknown(format!("blocks of images of {block} bytes")),
+        }
+    }
+}
+
 /// Bytes of a block of an image.
 pub const IMAGE_BLOCK_BYTES: u32 = 64 << 10;
 
@@ -88,7 +109,7 @@ impl Genesis {
         region: &str,
     ) -> (Genesis, Sealed) {
         let record = Record {
-            version: 0,
+            version: VERSION,
             root_public: Fixed(root.public()),
             created,
             nonce: Fixed(nonce),
@@ -101,7 +122,7 @@ impl Genesis {
         };
         let mut bytes = ObjectKind::Genesis.head().to_vec();
         bytes.extend_from_slice(&cbor::encode(&record));
-        root.sign("seawall 0 genesis", &mut bytes);
+        root.sign("seawall 1 genesis", &mut bytes);
         let genesis = Genesis::decode(&bytes).expect("what was just made can be read");
         (genesis, Sealed::new(bytes))
     }
@@ -111,12 +132,13 @@ impl Genesis {
         if bytes.len() > SMALL_OBJECT_BYTES_MAX {
             return Err(Malformed::new(WHAT, "larger than is allowed").into());
         }
+        if is_draft(bytes) {
+            return Err(Error::Draft(WHAT));
+        }
         let (body, _) = split_signature(WHAT, bytes)?;
         let record: Record = cbor::decode(WHAT, ObjectKind::Genesis.strip(body)?)?;
-        verified(WHAT, "seawall 0 genesis", &record.root_public.0, bytes)?;
-        if !record.suites.contains(&SUITE) {
-            return Err(Malformed::new(WHAT, "names no known suite").into());
-        }
+        verified(WHAT, "seawall 1 genesis", &record.root_public.0, bytes)?;
+        record.check_known()?;
         let ChunkSizes { min, normal, max, .. } = record.chunks;
         if min < 64 || min >= normal || normal >= max || max as usize > FRAME_BYTES_MAX {
             return Err(Malformed::new(WHAT, "its chunk sizes are not in order").into());
@@ -130,6 +152,17 @@ impl Genesis {
             region: record.region,
         })
     }
+}
+
+/// Whether this is the whole genesis of a draft, rather than one of ours that was damaged at its version.
+fn is_draft(bytes: &[u8]) -> bool {
+    let record = split_signature(WHAT, bytes).ok().and_then(|(body, _)| body.split_at_checked(HEAD_BYTES));
+    let Some((head, record)) = record.filter(|(head, _)| head.ends_with(&DRAFT.to_le_bytes())) else {
+        return false;
+    };
+    let record = cbor::decode::<Record>(WHAT, record);
+    head.starts_with(b"seawallF")
+        && record.is_ok_and(|r| verified(WHAT, "seawall 0 genesis", &r.root_public.0, bytes).is_ok())
 }
 
 #[cfg(test)]
@@ -155,12 +188,24 @@ mod tests {
     }
 
     #[test]
+    fn a_draft_is_told_from_a_genesis_that_was_damaged_at_its_version() {
+        let root = Signer::from_seed(&Zeroizing::new([1; 32]));
+        let (_, sealed) = Genesis::create(&root, 7, [2; 32], sizes(), DomainId([3; 16]), "home");
+        let mut bytes = sealed.into_bytes();
+        bytes[8] = 0;
+        assert!(matches!(Genesis::decode(&bytes), Err(Error::Malformed(_))));
+        bytes.truncate(bytes.len() - 64);
+        root.sign("seawall 0 genesis", &mut bytes);
+        assert_eq!(Genesis::decode(&bytes), Err(Error::Draft(WHAT)));
+    }
+
+    #[test]
     fn sizes_out_of_order_are_refused() {
         let root = Signer::from_seed(&Zeroizing::new([1; 32]));
         let record = |chunks| {
             let mut bytes = ObjectKind::Genesis.head().to_vec();
             bytes.extend_from_slice(&cbor::encode(&Record {
-                version: 0,
+                version: VERSION,
                 root_public: Fixed(root.public()),
                 created: 0,
                 nonce: Fixed([0; 32]),
@@ -171,7 +216,7 @@ mod tests {
                 domain: DomainId([0; 16]),
                 region: String::new(),
             }));
-            root.sign("seawall 0 genesis", &mut bytes);
+            root.sign("seawall 1 genesis", &mut bytes);
             bytes
         };
         assert!(Genesis::decode(&record(sizes())).is_ok());

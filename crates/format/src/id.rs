@@ -204,6 +204,17 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The first half of a chunk's id: what runs and directories keep. Of a keyed hash, which chance does not hit twice; whoever
+/// reads a chunk compares the whole id.
+pub type ChunkHalf = [u8; 16];
+
+impl ChunkId {
+    /// Its first half.
+    pub fn half(&self) -> ChunkHalf {
+        *self.0.first_chunk().expect("an id is longer than its half")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,11 +8,11 @@ use minicbor::{Decode, Encode};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::cbor::{self, Fixed, Malformed, Octets};
+use crate::cbor::{self, Fixed, Malformed, Octets, Verbatim};
 use crate::error::Error;
 use crate::id::{DomainId, RepoId, SlotId};
 use crate::limit::SMALL_OBJECT_BYTES_MAX;
-use crate::object::{ObjectKind, Sealed};
+use crate::object::{ObjectKind, Sealed, VERSION};
 use crate::seal::{Enc, KemPublic, KemSecret, SealKey, Secret, Signer, derive, join, verified};
 
 mod text;
@@ -20,6 +20,7 @@ mod text;
 pub use text::{KeyFile, TextKind};
 
 const WHAT: &str = "a key slot";
+const BUNDLE: &str = "a bundle of keys";
 
 /// Keys of one generation of a domain; what is missing cannot be done.
 #[derive(Clone)]
@@ -131,7 +132,7 @@ impl Bundle {
     fn encode(&self) -> Zeroizing<Vec<u8>> {
         let generations = self.generations.iter().map(GenerationRecord::of).collect();
         let record = BundleRecord {
-            version: 0,
+            version: VERSION,
             repo: self.repo,
             domain: self.domain,
             generations,
@@ -142,15 +143,18 @@ impl Bundle {
     }
 
     fn decode(bytes: &[u8]) -> Result<Bundle, Error> {
-        let record: BundleRecord = cbor::decode("a bundle of keys", bytes)?;
+        let record: BundleRecord = cbor::decode(BUNDLE, bytes)?;
+        if record.version > VERSION {
+            return Err(Error::Newer { what: BUNDLE, found: record.version, known: VERSION });
+        }
         let mut generations: Vec<Generation> =
             record.generations.into_iter().map(GenerationRecord::open).collect::<Result<_, _>>()?;
         if generations.is_empty() {
-            return Err(Malformed::new("a bundle of keys", "holds no generation").into());
+            return Err(Malformed::new(BUNDLE, "holds no generation").into());
         }
         generations.sort_by_key(|generation| generation.number);
         if !generations.is_sorted_by(|a, b| a.number < b.number) {
-            return Err(Malformed::new("a bundle of keys", "holds a generation twice").into());
+            return Err(Malformed::new(BUNDLE, "holds a generation twice").into());
         }
         Ok(Bundle {
             repo: record.repo,
@@ -163,12 +167,12 @@ impl Bundle {
 
     /// The text of a bundle file.
     pub fn to_text(&self) -> Zeroizing<String> {
-        text::line("seawall-bundle-0", &self.encode())
+        text::line("seawall-bundle-1", &self.encode())
     }
 
     /// Reads a bundle file.
     pub fn from_text(text: &str) -> Result<Bundle, Error> {
-        Bundle::decode(&text::checked_line("a bundle file", "seawall-bundle-0", text)?)
+        Bundle::decode(&text::checked_line("a bundle file", "seawall-bundle-1", text)?)
     }
 }
 
@@ -248,7 +252,7 @@ fn pair(seed: Option<Fixed<32>>, public: Option<Octets>) -> Result<(Option<KemSe
             Ok((Some(secret), public))
         }
         (None, Some(public)) => Ok((None, KemPublic::from_bytes(&public.0)?)),
-        (None, None) => Err(Malformed::new("a bundle of keys", "a key pair is missing altogether").into()),
+        (None, None) => Err(Malformed::new(BUNDLE, "a key pair is missing altogether").into()),
     }
 }
 
@@ -341,6 +345,7 @@ impl SlotKind {
 pub struct Slot {
     record: SlotRecord,
     kind: SlotKind,
+    parameters: Parameters,
 }
 
 #[derive(Clone, Debug, Encode, Decode)]
@@ -355,7 +360,7 @@ struct SlotRecord {
     #[n(3)]
     kind: u8,
     #[n(4)]
-    parameters: Parameters,
+    parameters: Verbatim,
     #[n(5)]
     region: Option<String>,
     #[n(6)]
@@ -396,22 +401,28 @@ impl<C> Encode<C> for Parameters {
     }
 }
 
-impl<'b, C> Decode<'b, C> for Parameters {
-    fn decode(d: &mut minicbor::Decoder<'b>, c: &mut C) -> Result<Parameters, minicbor::decode::Error> {
-        let bad = |e: Malformed| minicbor::decode::Error::message(e.why);
-        match d.array()? {
-            Some(1) => Ok(Parameters::Salt(Fixed::decode(d, c)?.0)),
-            Some(4) => {
-                let salt = Fixed::decode(d, c)?.0;
-                let cost = Argon2Cost { memory_kib: d.u32()?, passes: d.u32()?, lanes: d.u32()? };
-                Ok(Parameters::Argon2(salt, cost))
+impl Parameters {
+    /// Those of a slot of this kind; a kind that is not known can have any.
+    fn of(kind: u8, stored: &Verbatim) -> Result<(SlotKind, Parameters), Error> {
+        Ok(match kind {
+            0 => {
+                let (salt,): (Fixed<32>,) = cbor::decode(WHAT, &stored.0)?;
+                (SlotKind::KeyFile, Parameters::Salt(salt.0))
             }
-            Some(2) => {
-                let public = KemPublic::from_bytes(d.bytes()?).map_err(bad)?;
-                Ok(Parameters::Recipient(public, Enc::from_bytes(d.bytes()?).map_err(bad)?))
+            1 => {
+                let (salt, memory_kib, passes, lanes): (Fixed<32>, u32, u32, u32) =
+                    cbor::decode(WHAT, &stored.0)?;
+                let cost = Argon2Cost { memory_kib, passes, lanes };
+                (SlotKind::Passphrase, Parameters::Argon2(salt.0, cost))
             }
-            _ => Err(minicbor::decode::Error::message("parameters of no known kind")),
-        }
+            2 => {
+                let (public, enc): (Octets, Octets) = cbor::decode(WHAT, &stored.0)?;
+                let parameters =
+                    Parameters::Recipient(KemPublic::from_bytes(&public.0)?, Enc::from_bytes(&enc.0)?);
+                (SlotKind::Recipient, parameters)
+            }
+            _ => return Err(Error::Unknown { what: WHAT, which: format!("kind {kind}") }),
+        })
     }
 }
 
@@ -454,7 +465,7 @@ impl Slot {
             domain: bundle.domain,
             slot: about.slot,
             kind,
-            parameters,
+            parameters: Verbatim(cbor::encode(&parameters)),
             region: about.region,
             label: about.label,
             created: about.created,
@@ -464,7 +475,7 @@ impl Slot {
         };
         let mut bytes = ObjectKind::Slot.head().to_vec();
         bytes.extend_from_slice(&cbor::encode(&record));
-        root.sign("seawall 0 slot", &mut bytes);
+        root.sign("seawall 1 slot", &mut bytes);
         Ok(Sealed::new(bytes))
     }
 
@@ -474,18 +485,13 @@ impl Slot {
             return Err(Malformed::new(WHAT, "larger than is allowed").into());
         }
         ObjectKind::Slot.strip(bytes)?;
-        let body = verified(WHAT, "seawall 0 slot", root_public, bytes)?;
+        let body = verified(WHAT, "seawall 1 slot", root_public, bytes)?;
         let record: SlotRecord = cbor::decode(WHAT, ObjectKind::Slot.strip(body)?)?;
         if &record.repo != repo {
             return Err(Error::Foreign(WHAT));
         }
-        let kind = match (record.kind, &record.parameters) {
-            (0, Parameters::Salt(_)) => SlotKind::KeyFile,
-            (1, Parameters::Argon2(..)) => SlotKind::Passphrase,
-            (2, Parameters::Recipient(..)) => SlotKind::Recipient,
-            _ => return Err(Malformed::new(WHAT, "of no known kind").into()),
-        };
-        Ok(Slot { record, kind })
+        let (kind, parameters) = Parameters::of(record.kind, &record.parameters)?;
+        Ok(Slot { record, kind, parameters })
     }
 
     /// Its id.
@@ -515,7 +521,7 @@ impl Slot {
 
     /// The public key that it is sealed for, if it is for a recipient.
     pub fn recipient(&self) -> Option<&KemPublic> {
-        match &self.record.parameters {
+        match &self.parameters {
             Parameters::Recipient(public, _) => Some(public),
             Parameters::Salt(_) | Parameters::Argon2(..) => None,
         }
@@ -541,12 +547,10 @@ impl Slot {
         key.open(WHAT, &mut plain, 0, &aad, &record.sealed.0)?;
         let bundle = Bundle::decode(&plain)?;
         if bundle.repo != record.repo || bundle.domain != record.domain {
-            return Err(Error::Foreign("a bundle of keys"));
+            return Err(Error::Foreign(BUNDLE));
         }
         if bundle.newest().number != self.generation() {
-            return Err(
-                Malformed::new("a bundle of keys", "holds other generations than its slot says").into()
-            );
+            return Err(Malformed::new(BUNDLE, "holds other generations than its slot says").into());
         }
         Ok(bundle)
     }
@@ -554,7 +558,7 @@ impl Slot {
     fn unlock_key(&self, unlock: &Unlock) -> Result<SealKey, Error> {
         let record = &self.record;
         let place: [&[u8]; 3] = [&record.repo.0, &record.domain.0, &record.slot.0];
-        match (unlock, &record.parameters) {
+        match (unlock, &self.parameters) {
             (Unlock::KeyFile(file), Parameters::Salt(salt)) => Ok(key_file_key(file, place, salt)),
             (Unlock::Passphrase(words), Parameters::Argon2(salt, cost)) => {
                 cost.check()?;
@@ -594,7 +598,7 @@ fn lock_key(
 }
 
 fn key_file_key(file: &KeyFile, [repo, domain, slot]: [&[u8]; 3], salt: &[u8; 32]) -> SealKey {
-    SealKey::derive("seawall 0 slot key file", &[&file.0[..], repo, domain, slot, salt])
+    SealKey::derive("seawall 1 slot key file", &[&file.0[..], repo, domain, slot, salt])
 }
 
 fn passphrase_key(
@@ -608,15 +612,15 @@ fn passphrase_key(
     let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     let mut stretched = Zeroizing::new([0; 32]);
     argon2.hash_password_into(words.as_bytes(), salt, &mut stretched[..]).map_err(bad)?;
-    Ok(SealKey::new(&derive("seawall 0 slot passphrase", &[&stretched[..], repo, domain, slot])))
+    Ok(SealKey::new(&derive("seawall 1 slot passphrase", &[&stretched[..], repo, domain, slot])))
 }
 
 fn slot_info(place: [&[u8]; 3]) -> Vec<u8> {
-    join(&[b"seawall 0 slot", &place.concat()])
+    join(&[b"seawall 1 slot", &place.concat()])
 }
 
 fn bundle_aad(repo: &RepoId, domain: &DomainId, slot: &SlotId, kind: u8) -> Vec<u8> {
-    join(&[b"seawall 0 bundle", &repo.0, &domain.0, &slot.0, &[kind]])
+    join(&[b"seawall 1 bundle", &repo.0, &domain.0, &slot.0, &[kind]])
 }
 
 #[cfg(test)]

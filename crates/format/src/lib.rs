@@ -19,6 +19,8 @@ pub mod fact;
 pub mod genesis;
 pub mod id;
 pub mod key;
+#[cfg(test)]
+mod later;
 pub mod limit;
 pub mod local;
 pub mod meta;

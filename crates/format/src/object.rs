@@ -3,8 +3,11 @@
 use crate::cbor::Malformed;
 use crate::error::Error;
 
-/// The version of the format that is written, and the highest that is read.
-pub const VERSION: u16 = 0;
+/// The version of the format that is written, and the only one that is read.
+pub const VERSION: u16 = 1;
+
+/// The version of the draft, which was never promised.
+pub(crate) const DRAFT: u16 = 0;
 
 /// Length of the bytes in front of every object.
 pub const HEAD_BYTES: usize = 10;
@@ -75,7 +78,8 @@ impl ObjectKind {
             version.get(1).copied().unwrap_or(high),
         ]);
         match found {
-            0..=VERSION => Ok(rest),
+            VERSION => Ok(rest),
+            DRAFT => Err(Malformed::new(self.name(), "it has the version of the draft").into()),
             _ => Err(Error::Newer { what: self.name(), found, known: VERSION }),
         }
     }
@@ -144,7 +148,9 @@ mod tests {
         let mut head = ObjectKind::Run.head().to_vec();
         assert_eq!(ObjectKind::Run.strip(&head), Ok(&[][..]));
         assert!(matches!(ObjectKind::Pack.strip(&head), Err(Error::Malformed(_))));
-        head[8] = 1;
-        assert_eq!(ObjectKind::Run.strip(&head), Err(Error::Newer { what: "a run", found: 1, known: 0 }));
+        head[8] = 2;
+        assert_eq!(ObjectKind::Run.strip(&head), Err(Error::Newer { what: "a run", found: 2, known: 1 }));
+        head[8] = 0;
+        assert!(matches!(ObjectKind::Run.strip(&head), Err(Error::Malformed(_))), "none was ever written");
     }
 }

@@ -174,9 +174,9 @@ impl PackBuilder {
         rng: &mut dyn CryptoRng,
     ) -> PackBuilder {
         let place = Place { kind, repo, domain, generation: generation.number, pack: id };
-        let (data_enc, data_key) = generation.data_public.encapsulate(&place.info("seawall 0 data"), rng);
+        let (data_enc, data_key) = generation.data_public.encapsulate(&place.info("seawall 1 data"), rng);
         let (directory_enc, directory_key) =
-            generation.catalog_public.encapsulate(&place.info("seawall 0 directory"), rng);
+            generation.catalog_public.encapsulate(&place.info("seawall 1 directory"), rng);
         let mut padding = [0; 32];
         rng.fill_bytes(&mut padding);
         let bytes = ObjectKind::Pack.head().to_vec();
@@ -361,7 +361,7 @@ impl FrameOpener {
             Place { kind: origin.kind, repo, domain, generation: origin.generation, pack: origin.pack };
         let generation = bundle.generation(origin.generation)?;
         let secret = generation.data.as_ref().ok_or(Error::NoKey("reading"))?;
-        let key = secret.decapsulate(&place.info("seawall 0 data"), &origin.data_enc)?;
+        let key = secret.decapsulate(&place.info("seawall 1 data"), &origin.data_enc)?;
         key.check(FRAME, &origin.commitment)?;
         Ok(FrameOpener { place, key })
     }

@@ -12,7 +12,7 @@ use rand_core::CryptoRng;
 
 use crate::cbor::{self, Fixed, Malformed};
 use crate::error::Error;
-use crate::id::{ChunkId, DomainId, PackId, RepoId, RunId, SessionId, WriterId};
+use crate::id::{ChunkHalf, ChunkId, DomainId, PackId, RepoId, RunId, SessionId, WriterId};
 use crate::key::{Bundle, Generation};
 use crate::limit::{FRAME_BYTES_MAX, PACK_FRAMES_MAX, RUN_BYTES_MAX};
 use crate::object::{ObjectKind, SIZE_CLASS_MIN, Sealed, size_class};
@@ -107,14 +107,14 @@ fn seal_key(head: &RunHead, keys: &Generation, salt: &[u8; 32]) -> Result<SealKe
     let index = keys.index.as_ref().ok_or(Error::NoKey("finding chunks of earlier backups"))?;
     let generation = head.generation.to_le_bytes();
     let parts: [&[u8]; 5] = [&index[..], head.repo.as_bytes(), head.domain.as_bytes(), &generation, salt];
-    Ok(SealKey::derive("seawall 0 run", &parts))
+    Ok(SealKey::derive("seawall 1 run", &parts))
 }
 
 /// A chunk and a place of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunEntry {
     /// The first half of the chunk id.
-    pub chunk: [u8; 16],
+    pub chunk: ChunkHalf,
     /// The frame, by its origin.
     pub frame: FrameId,
     /// First byte in the raw frame.
@@ -134,7 +134,7 @@ impl RunEntry {
 impl From<&Reference> for RunEntry {
     fn from(reference: &Reference) -> RunEntry {
         RunEntry {
-            chunk: half(&reference.chunk),
+            chunk: reference.chunk.half(),
             frame: reference.frame(),
             offset: reference.offset,
             length: reference.length,
@@ -142,14 +142,10 @@ impl From<&Reference> for RunEntry {
     }
 }
 
-fn half(chunk: &ChunkId) -> [u8; 16] {
-    *chunk.as_bytes().first_chunk().expect("a chunk id is longer than its half")
-}
-
 /// An entry as it is stored, but for the byte order of numbers.
 #[derive(Clone, Copy)]
 struct Row {
-    chunk: [u8; 16],
+    chunk: ChunkHalf,
     pack: u32,
     ordinal: u32,
     offset: u32,
@@ -361,7 +357,7 @@ impl Run {
 
     /// All places of the chunk that the run knows.
     pub fn places(&self, chunk: &ChunkId) -> impl Iterator<Item = Reference> {
-        let (rows, wanted) = (self.rows(), half(chunk));
+        let (rows, wanted) = (self.rows(), chunk.half());
         let start = rows.partition_point(|row| row.as_slice() < wanted.as_slice());
         let found = rows.iter().skip(start).take_while(move |row| row.starts_with(&wanted));
         let chunk = *chunk;

@@ -45,7 +45,7 @@ impl SealKey {
     /// A key from its bytes.
     pub(crate) fn new(bytes: &[u8; 32]) -> SealKey {
         let key = UnboundKey::new(&AES_256_GCM, bytes).expect("an AES-256 key has 32 bytes");
-        SealKey { aead: LessSafeKey::new(key), commitment: blake3::derive_key("seawall 0 commitment", bytes) }
+        SealKey { aead: LessSafeKey::new(key), commitment: blake3::derive_key("seawall 1 commitment", bytes) }
     }
 
     /// A key derived from `parts` under `context`.

@@ -11,22 +11,49 @@ use crate::limit::{ENTRY_BYTES_MAX, SMALL_OBJECT_BYTES_MAX};
 use crate::object::{ObjectKind, Sealed};
 use crate::seal::{Signer, split_signature, verified};
 
-/// What a session does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cbor(index_only)]
+/// What a session does. It is told to people; whoever does not know the number treats the session like any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
     /// Adds points.
-    #[n(0)]
     Write,
     /// Restores or verifies.
-    #[n(1)]
     Read,
     /// Moves frames.
-    #[n(2)]
     Sweep,
     /// Brings another region up to date.
-    #[n(3)]
     Replicate,
+    /// Something that a later program does.
+    Other(u8),
+}
+
+impl<C> Encode<C> for Purpose {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let number = match self {
+            Purpose::Write => 0,
+            Purpose::Read => 1,
+            Purpose::Sweep => 2,
+            Purpose::Replicate => 3,
+            Purpose::Other(number) => *number,
+        };
+        e.u8(number)?;
+        Ok(())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Purpose {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Purpose, minicbor::decode::Error> {
+        Ok(match d.u8()? {
+            0 => Purpose::Write,
+            1 => Purpose::Read,
+            2 => Purpose::Sweep,
+            3 => Purpose::Replicate,
+            number => Purpose::Other(number),
+        })
+    }
 }
 
 /// One part of one sweep.
@@ -86,13 +113,13 @@ pub struct Session {
 impl Session {
     /// The signed object.
     pub fn seal(&self, signer: &Signer) -> Sealed {
-        signed(ObjectKind::Session, "seawall 0 session", cbor::encode(self), signer)
+        signed(ObjectKind::Session, "seawall 1 session", cbor::encode(self), signer)
     }
 
     /// Reads a session object of `repo` and checks its signature against the public key it carries.
     pub fn decode(bytes: &[u8], repo: &RepoId) -> Result<Session, Error> {
         let session: Session =
-            open(ObjectKind::Session, "seawall 0 session", SMALL_OBJECT_BYTES_MAX, bytes, |s: &Session| {
+            open(ObjectKind::Session, "seawall 1 session", SMALL_OBJECT_BYTES_MAX, bytes, |s: &Session| {
                 (s.public_key, s.writer, s.repo)
             })?;
         if &session.repo == repo { Ok(session) } else { Err(Error::Foreign(ObjectKind::Session.name())) }
@@ -143,13 +170,13 @@ impl SweepPart {
 
     /// The signed object.
     pub fn seal(&self, signer: &Signer) -> Sealed {
-        signed(ObjectKind::SweepPart, "seawall 0 sweep", cbor::encode(self), signer)
+        signed(ObjectKind::SweepPart, "seawall 1 sweep", cbor::encode(self), signer)
     }
 
     /// Reads a sweep part of `repo` and checks its signature against the public key it carries.
     pub fn decode(bytes: &[u8], repo: &RepoId) -> Result<SweepPart, Error> {
         let part: SweepPart =
-            open(ObjectKind::SweepPart, "seawall 0 sweep", ENTRY_BYTES_MAX, bytes, |s: &SweepPart| {
+            open(ObjectKind::SweepPart, "seawall 1 sweep", ENTRY_BYTES_MAX, bytes, |s: &SweepPart| {
                 (s.public_key, s.writer, s.repo)
             })?;
         if &part.repo != repo {

@@ -96,6 +96,16 @@ pub enum Error {
         /// What is wrong with the slots.
         damage: String,
     },
+    /// None of the slots that are known here opens, and others are of a later program: the secret may be for them.
+    #[error("the {secret} opens no key slot in {place} that this program knows: {others}")]
+    NoKnownSlotOpens {
+        /// What was tried.
+        secret: &'static str,
+        /// Where.
+        place: String,
+        /// What is not known of the others.
+        others: String,
+    },
     /// It is another repository than the one that was trusted.
     #[error("{place} holds repository {found}, but {expected} is the one that was trusted")]
     NotTrusted {
@@ -184,6 +194,19 @@ pub enum Error {
         bytes: u64,
         /// Packs that it had deleted before.
         deleted: u64,
+    },
+    /// Part of the history is sealed under keys that are not at hand.
+    #[error(
+        "of the history in {place}, {entries} entries are sealed under keys that are not at hand, as {first}: what they \
+         keep is unknown, so nothing may be deleted"
+    )]
+    ClosedHistory {
+        /// Where.
+        place: String,
+        /// One of them.
+        first: String,
+        /// How many there are.
+        entries: usize,
     },
     /// A guard keeps the point.
     #[error("point {:.12} is not forgotten: {}", point.to_string(), why(*reason))]
@@ -315,7 +338,9 @@ impl Remedied for Error {
     fn remedy(&self) -> Remedy {
         match self {
             Error::Storage(source) => source.remedy(),
-            Error::Object { source: format::Error::Newer { .. }, .. } => Remedy::Correct,
+            Error::Object { source, .. } if source.is_of_later_program() => Remedy::Correct,
+            Error::Object { source: format::Error::Draft(_), .. } => Remedy::Correct,
+            Error::ClosedHistory { .. } | Error::NoKnownSlotOpens { .. } => Remedy::Correct,
             Error::Object { .. } | Error::Damaged { .. } | Error::Malformed(_) => Remedy::Repair,
             Error::Unmarked { .. } | Error::FaultyHistory { .. } => Remedy::Repair,
             Error::NoSession { .. } => Remedy::Correct,

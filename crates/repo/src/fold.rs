@@ -181,6 +181,8 @@ pub struct Fold {
     pub unnamed: BTreeSet<EntryId>,
     /// Facts of types that are not known here or do not decode, and the verbs they forbid.
     pub unknown: Vec<RawFact>,
+    /// Entries that count and whose sealed part does not open with the keys at hand: what they say is not here.
+    pub closed: BTreeSet<EntryId>,
     /// What is wrong with the log.
     pub findings: BTreeSet<Finding>,
     releases: BTreeSet<HoldId>,
@@ -344,6 +346,9 @@ impl Fold {
         let clear = self.clear_facts(entry);
         let sealed = self.decode_facts(entry, &entry.facts, false);
         self.take_objects(entry, &id, root);
+        if entry.closed {
+            self.closed.insert(id);
+        }
         for fact in clear.into_iter().chain(sealed) {
             match self.refusal(&fact, rights, &id, root) {
                 Some(what) => {

@@ -159,6 +159,8 @@ impl Index {
                 gathered.runs.push(id);
             }
             Err(format::Error::NoKey(_)) => gathered.runs.push(id),
+            // What it lists is stored again.
+            Err(error) if error.is_of_later_program() => gathered.runs.push(id),
             Err(error) => lock(&self.damaged).push(format!("run {id}: {error}")),
         }
     }

@@ -113,7 +113,7 @@ impl Log {
                 self.entries.insert(place, entry);
                 return Ok(Taken::Entry(place));
             }
-            Ok(Err(error @ format::Error::Newer { .. })) => {
+            Ok(Err(error)) if error.is_of_later_program() => {
                 return Err(Error::object(key, io.place())(error));
             }
             Ok(Err(error)) => error.to_string(),

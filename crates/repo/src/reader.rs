@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use format::Malformed;
 use format::compress::Decompressor;
-use format::id::{ChunkId, PackId};
+use format::id::{ChunkHalf, PackId};
 use format::limit::FRAME_BYTES_MAX;
 use format::pack::{Directory, Frame, FrameOpener, Origin, TAIL_BYTES, Tail, chunk_id, chunk_of};
 use format::reference::{FrameId, Reference};
@@ -86,7 +86,7 @@ impl OpenPack {
     pub fn bytes(&self) -> usize {
         let of = |frame: &Frame| {
             let refs: usize = frame.refs.packs().map(|(_, ordinals)| 64 + 8 * ordinals.len()).sum();
-            size_of::<Frame>() + frame.chunks.capacity() * size_of::<(ChunkId, u32)>() + refs
+            size_of::<Frame>() + frame.chunks.capacity() * size_of::<(ChunkHalf, u32)>() + refs
         };
         self.directory.frames.iter().map(of).sum::<usize>() + self.directory.origins.len() * ORIGIN_BYTES
     }
@@ -276,9 +276,9 @@ impl<'r> Reader<'r> {
             return Err(io.damaged(&key, format!("it has {size} bytes instead of {}", record.size)));
         }
         // The genesis says which versions there are, so a pack of another one is damaged.
-        let wrong = |error: format::Error| match error {
-            format::Error::Newer { .. } => io.damaged(&key, error.to_string()),
-            error => Error::object(&key, io.place())(error),
+        let wrong = |error: format::Error| match error.is_of_later_program() {
+            true => io.damaged(&key, error.to_string()),
+            false => Error::object(&key, io.place())(error),
         };
         self.fetched.fetch_add(end.len() as u64, Ordering::Relaxed);
         let tail = Tail::decode(&end).map_err(wrong)?;

@@ -393,7 +393,10 @@ impl Repo {
         match self.fold().forbids(verb) {
             None => Ok(()),
             Some(raw) => {
-                let fact = format!("{} type {} version {}", raw.namespace, raw.kind, raw.version);
+                let fact = match Fact::decode(raw.clone()) {
+                    Ok(Fact::Feature(feature)) => format!("the feature {}", feature.name),
+                    _ => format!("{} type {} version {}", raw.namespace, raw.kind, raw.version),
+                };
                 Err(Error::UnknownFact { verb, fact })
             }
         }

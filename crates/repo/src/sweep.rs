@@ -22,6 +22,7 @@ use storage::ObjectKey;
 use world::Chance;
 
 use crate::error::Error;
+use crate::fold::Finding;
 use crate::layout;
 use crate::mark::{Marked, Marker};
 use crate::protocol::{Condemn, Condemned, Effect, Finish, Finished, Mark, Silence, Tidy};
@@ -135,7 +136,7 @@ impl<'r> Sweep<'r> {
     ///
     /// # Errors
     /// [`Error::NotAllowed`] without the right to maintain, [`Error::Keys`] without the catalog key,
-    /// [`Error::FaultyHistory`] where the history shows faults.
+    /// [`Error::FaultyHistory`] where the history shows faults, [`Error::ClosedHistory`] where some of it does not open.
     pub fn new(repo: &'r Repo, options: Options) -> Result<Sweep<'r>, Error> {
         repo.allow("sweep")?;
         repo.must_have_newest_keys()?;
@@ -146,6 +147,7 @@ impl<'r> Sweep<'r> {
             repo.must_maintain(&signer)?;
         }
         repo.must_be_faultless()?;
+        repo.must_see_all()?;
         Ok(Sweep {
             repo,
             signer: None,
@@ -468,6 +470,22 @@ impl Repo {
                 place: self.io.place(),
                 first: first.clone(),
                 faults: faults.len(),
+            }),
+        }
+    }
+}
+
+impl Repo {
+    /// Refuses where an entry that counts says something that the keys at hand do not open: it may be what keeps a point, as
+    /// of another domain.
+    fn must_see_all(&self) -> Result<(), Error> {
+        let fold = self.fold();
+        match fold.closed.first() {
+            None => Ok(()),
+            Some(first) => Err(Error::ClosedHistory {
+                place: self.io.place(),
+                first: Finding::place(first),
+                entries: fold.closed.len(),
             }),
         }
     }

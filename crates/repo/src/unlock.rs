@@ -12,6 +12,21 @@ use crate::repo::Secret;
 
 /// All slots of the repository that read as they should; the others become notices.
 pub(crate) fn slots(io: &Io, genesis: &Genesis, notices: &mut Vec<String>) -> Result<Vec<Slot>, Error> {
+    let mut others = Others::default();
+    let slots = read_slots(io, genesis, &mut others)?;
+    notices.extend(others.damaged.into_iter().chain(others.later));
+    Ok(slots)
+}
+
+/// Slots that are not to be used, each as a sentence.
+#[derive(Default)]
+struct Others {
+    damaged: Vec<String>,
+    /// Of a later program.
+    later: Vec<String>,
+}
+
+fn read_slots(io: &Io, genesis: &Genesis, others: &mut Others) -> Result<Vec<Slot>, Error> {
     let (mut slots, mut foreign) = (Vec::new(), Vec::new());
     for (key, bytes) in io.get_listed(&layout::slots(), SMALL_OBJECT_BYTES_MAX as u64)? {
         let slot = match bytes {
@@ -19,18 +34,24 @@ pub(crate) fn slots(io: &Io, genesis: &Genesis, notices: &mut Vec<String>) -> Re
                 foreign.push(format!("{key} is a slot of another repository"));
                 continue;
             }
-            Ok(bytes) => Slot::decode(&bytes, &genesis.id, &genesis.root_public).map_err(|e| e.to_string()),
+            Ok(bytes) => match Slot::decode(&bytes, &genesis.id, &genesis.root_public) {
+                Err(error) if error.is_of_later_program() => {
+                    others.later.push(format!("{key} is not for this program: {error}"));
+                    continue;
+                }
+                slot => slot.map_err(|error| error.to_string()),
+            },
             Err(error) if error.is_about_object() => Err(error.to_string()),
             Err(error) => return Err(error),
         };
         match slot {
             Ok(slot) => slots.push(slot),
-            Err(why) => notices.push(format!("{key} is damaged: {why}")),
+            Err(why) => others.damaged.push(format!("{key} is damaged: {why}")),
         }
     }
     // A slot of another repository was left by somebody who lost the race to make this one, unless ours is gone.
     if slots.is_empty() {
-        notices.append(&mut foreign);
+        others.damaged.append(&mut foreign);
     }
     slots.sort_by_key(|slot| (slot.created(), slot.id()));
     Ok(slots)
@@ -48,14 +69,19 @@ pub(crate) fn unlock(
         Secret::Bundle(bundle) => return Err(Error::not_trusted(io.place(), bundle.repo, genesis.id)),
         Secret::Unlock(unlock) => unlock,
     };
-    let mut damaged = Vec::new();
-    let mut slots = slots(io, genesis, &mut damaged)?;
+    let mut others = Others::default();
+    let mut slots = read_slots(io, genesis, &mut others)?;
+    let Others { mut damaged, mut later } = others;
     slots.sort_by_key(|slot| std::cmp::Reverse(slot.generation()));
     if let Some((bundle, id)) = open_all(&slots, &unlock, &mut damaged) {
         notices.append(&mut damaged);
+        notices.append(&mut later);
         return Ok((bundle, Some(id)));
     }
     let (secret, place) = (unlock.name(), io.place());
+    if damaged.is_empty() && !later.is_empty() {
+        return Err(Error::NoKnownSlotOpens { secret, place, others: later.join("; ") });
+    }
     if damaged.is_empty() && !slots.is_empty() {
         return Err(Error::WrongKey { secret, slots: slots.len(), place });
     }

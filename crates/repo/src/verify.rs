@@ -435,7 +435,7 @@ impl Check<'_, '_> {
         let Some((_, frame)) = self.suspect(reference.pack, located)? else { return Ok(()) };
         let mut offset = 0;
         let listed = frame.chunks.iter().any(|(id, length)| {
-            let here = (offset, *length, *id) == (reference.offset, reference.length, reference.chunk);
+            let here = (offset, *length, *id) == (reference.offset, reference.length, reference.chunk.half());
             offset += length;
             here
         });

@@ -106,6 +106,11 @@ impl<'r> Writer<'r> {
     /// Opens a session that relies on `roots` and loads the index.
     pub fn open(repo: &'r Repo, roots: BTreeSet<PointId>, style: Style) -> Result<Writer<'r>, Error> {
         repo.allow("write")?;
+        let generation = repo.genesis.chunks.generation;
+        if generation != format::cutter::GENERATION {
+            let fact = format!("generation {generation} of the cutter");
+            return Err(Error::UnknownFact { verb: "write", fact });
+        }
         repo.must_have_newest_keys()?;
         let signer = repo.enrolled_signer()?;
         let writer = WriterId::of(&signer.public());

@@ -1,7 +1,9 @@
 //! Trials that take longer than a test may: `simulate` plays histories of many hosts from seeds, `campaign` runs the real
-//! program on many hosts and kills it.
+//! program on many hosts and kills it. And `keep DIR` makes the repository that is kept of a format's version; see
+//! `fixtures/formats/README.md`.
 #![expect(clippy::print_stderr, reason = "this is a program, and somebody has to hear what it needs")]
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use tests::campaign::{CAMPAIGN_USAGE, campaign};
@@ -10,13 +12,24 @@ use tests::simulation::{USAGE, simulate};
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let out = &mut std::io::stdout();
-    let ended = match words.next().as_deref() {
-        Some("simulate") => simulate(words, out),
-        Some("campaign") => campaign(words, out),
+    let ended = match (words.next().as_deref(), words.len()) {
+        (Some("simulate"), _) => simulate(words, out),
+        (Some("campaign"), _) => campaign(words, out),
+        (Some("keep"), 1) => return keep(words.next().unwrap_or_default().as_ref()),
         _ => {
             eprintln!("{USAGE}\n{CAMPAIGN_USAGE}");
             return ExitCode::from(4);
         }
     };
     ended.unwrap_or(ExitCode::FAILURE)
+}
+
+fn keep(place: &Path) -> ExitCode {
+    match tests::kept::make(place) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error}", place.display());
+            ExitCode::FAILURE
+        }
+    }
 }

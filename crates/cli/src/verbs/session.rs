@@ -80,20 +80,22 @@ fn host(one: &AtWork) -> String {
     if one.host.is_empty() { show::short(one.writer) } else { show::bytes(one.host.as_bytes()) }
 }
 
-fn purpose(one: &AtWork) -> &'static str {
+fn purpose(one: &AtWork) -> String {
     match one.purpose {
         Purpose::Write => "write",
         Purpose::Read => "read",
         Purpose::Sweep => "sweep",
         Purpose::Replicate => "replicate",
+        Purpose::Other(number) => return format!("other ({number})"),
     }
+    .to_owned()
 }
 
 fn row(one: &AtWork) -> Vec<String> {
     vec![
         show::short(one.session),
         host(one),
-        purpose(one).to_owned(),
+        purpose(one),
         time::local(one.begun),
         time::local(one.renewed),
         one.roots.len().to_string(),

@@ -11,9 +11,9 @@ use crate::error::Error;
 use crate::id::{Hash, from_hex, hex};
 use crate::seal::{KemPublic, KemSecret, Secret};
 
-const KEY_FILE: &str = "seawall-key-0";
-const PRIVATE: &str = "seawall-private-0";
-const PUBLIC: &str = "seawall-public-0";
+const KEY_FILE: &str = "seawall-key-1";
+const PRIVATE: &str = "seawall-private-1";
+const PUBLIC: &str = "seawall-public-1";
 const PUBLIC_NAME: &str = "a recipient's public key";
 
 /// What a text holds, by its first word.
@@ -108,12 +108,8 @@ fn checked_secret(what: &'static str, word: &str, text: &str) -> Result<Secret, 
     Ok(Zeroizing::new(bytes))
 }
 
-pub(super) fn checked_line(
-    what: &'static str,
-    word: &str,
-    text: &str,
-) -> Result<Zeroizing<Vec<u8>>, Malformed> {
-    let bad = |why: &str| Malformed::new(what, why);
+pub(super) fn checked_line(what: &'static str, word: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let bad = |why: &str| Error::from(Malformed::new(what, why));
     let line = lines(text).next().ok_or_else(|| bad("it is empty"))?;
     let mut words = line.split(' ');
     let (Some(first), Some(digits), Some(check), None) =
@@ -121,6 +117,9 @@ pub(super) fn checked_line(
     else {
         return Err(bad("its first line should have three words: what it is, digits, a check"));
     };
+    if first.strip_suffix('0').is_some_and(|same| word.strip_suffix('1') == Some(same)) {
+        return Err(Error::Draft(what));
+    }
     if first != word {
         return Err(bad(&format!("its line does not start with {word}")));
     }

@@ -8,9 +8,10 @@ use super::{ContentKind, FrameId, FrameSet, Reference, SUITE, Tail};
 use crate::cbor::{self, Fixed, Malformed, Octets};
 use crate::compress::Codec;
 use crate::error::Error;
-use crate::id::{ChunkId, PackId};
+use crate::id::{ChunkHalf, ChunkId, PackId};
 use crate::limit::{FRAME_BYTES_MAX, PACK_FRAMES_MAX};
-use crate::object::HEAD_BYTES;
+use crate::object::{HEAD_BYTES, VERSION};
+use crate::run::RunEntry;
 use crate::seal::{ENC_BYTES, Enc, SEAL_OVERHEAD};
 
 const WHAT: &str = "a pack's directory";
@@ -98,8 +99,8 @@ pub struct Frame {
     pub codec: Codec,
     /// Length of the raw bytes.
     pub raw_length: u32,
-    /// Chunks in order: id and length.
-    pub chunks: Vec<(ChunkId, u32)>,
+    /// Chunks in order: the first half of the id, and the length.
+    pub chunks: Vec<(ChunkHalf, u32)>,
     /// Frames that the chunks refer to.
     pub refs: FrameSet,
 }
@@ -133,19 +134,23 @@ impl Directory {
         self.origins.get(frame.origin)
     }
 
-    /// All chunks with references to them.
-    pub fn references(&self) -> impl Iterator<Item = Reference> {
+    /// All chunks, as a run would list them.
+    pub fn entries(&self) -> impl Iterator<Item = RunEntry> {
         self.frames.iter().filter_map(|f| self.origin(f).map(|o| (f, o.pack))).flat_map(|(frame, pack)| {
             frame.chunks.iter().scan(0u32, move |offset, &(chunk, length)| {
                 let at = *offset;
                 *offset = offset.saturating_add(length);
-                Some(Reference { pack, ordinal: frame.ordinal, offset: at, length, chunk })
+                let frame = FrameId { pack, ordinal: frame.ordinal };
+                Some(RunEntry { chunk, frame, offset: at, length })
             })
         })
     }
 
     pub(super) fn decode(plain: &[u8], tail: &Tail, end: u64) -> Result<Directory, Error> {
         let record: Record = cbor::decode_padded(WHAT, plain)?;
+        if record.version > VERSION {
+            return Err(Error::Newer { what: WHAT, found: record.version, known: VERSION });
+        }
         if record.frames.len() > PACK_FRAMES_MAX {
             return Err(Malformed::new(WHAT, "more frames than are allowed").into());
         }
@@ -203,9 +208,9 @@ impl FrameRecord {
         if self.place < HEAD_BYTES as u64 || last > end || self.version != super::FRAME_VERSION {
             return Err(bad("a frame lies outside its pack, or is of a later version"));
         }
-        let (ids, rest) = self.ids.0.as_chunks::<{ ChunkId::BYTES }>();
+        let (ids, rest) = self.ids.0.as_chunks();
         if !rest.is_empty() || ids.len() != self.lengths.len() || ids.is_empty() {
-            return Err(bad("a frame's chunk ids and lengths do not match"));
+            return Err(bad("a frame's halves of chunk ids and its lengths do not match"));
         }
         let sum: u64 = self.lengths.iter().map(|&l| u64::from(l)).sum();
         if sum != u64::from(self.raw_length) || sum > FRAME_BYTES_MAX as u64 || self.lengths.contains(&0) {
@@ -226,23 +231,31 @@ impl FrameRecord {
             stored_length: self.stored_length,
             codec: Codec::from_number(self.codec)?,
             raw_length: self.raw_length,
-            chunks: ids.iter().map(|id| ChunkId(*id)).zip(self.lengths).collect(),
+            chunks: ids.iter().copied().zip(self.lengths).collect(),
             refs,
         })
     }
 }
 
-/// About what a directory holds of each chunk: id and length.
-const CHUNK_BYTES: usize = 37;
+/// About what a directory holds of each chunk: half of its id, and its length.
+const CHUNK_BYTES: usize = 21;
 
 /// And of each origin: a pack, and its data key encapsulated.
 const ORIGIN_BYTES: usize = ENC_BYTES + 80;
+
+/// A frame of a directory that is not encoded yet.
+struct Pending {
+    record: FrameRecord,
+    refs: FrameSet,
+    /// The whole ids of its chunks; none of a moved frame, of which nobody knows them here.
+    ids: Vec<ChunkId>,
+}
 
 /// The directory of a pack that is being filled.
 #[derive(Default)]
 pub(super) struct Builder {
     origins: Vec<Origin>,
-    frames: Vec<(FrameRecord, FrameSet)>,
+    frames: Vec<Pending>,
     bytes_estimate: usize,
     raw_bytes: u64,
 }
@@ -256,19 +269,18 @@ impl Builder {
         self.frames.len()
     }
 
-    /// All chunks, as references into `pack`.
+    /// All chunks that were first written here, as references into `pack`.
     pub(super) fn references(&self, pack: PackId) -> Vec<Reference> {
-        let of_frame = |(record, _): &(FrameRecord, FrameSet)| {
-            let (ids, ordinal) = (record.ids.0.as_chunks().0, record.ordinal);
-            let mut offset = 0u32;
-            let chunks = ids.iter().zip(&record.lengths).map(move |(id, &length)| {
-                let reference = Reference { pack, ordinal, offset, length, chunk: ChunkId(*id) };
+        let of_frame = |Pending { record, ids, .. }: &Pending| {
+            let (mut offset, ordinal) = (0u32, record.ordinal);
+            let chunks = ids.iter().zip(&record.lengths).map(move |(&chunk, &length)| {
+                let reference = Reference { pack, ordinal, offset, length, chunk };
                 offset = offset.saturating_add(length);
                 reference
             });
             chunks.collect::<Vec<_>>()
         };
-        self.frames.iter().filter(|(record, _)| record.origin == 0).flat_map(of_frame).collect()
+        self.frames.iter().flat_map(of_frame).collect()
     }
 
     pub(super) fn raw_bytes(&self) -> u64 {
@@ -289,6 +301,7 @@ impl Builder {
         chunks: &[(ChunkId, u32)],
         refs: FrameSet,
     ) {
+        let (ids, lengths): (Vec<ChunkId>, Vec<u32>) = chunks.iter().copied().unzip();
         let record = FrameRecord {
             origin: 0,
             ordinal: self.next_ordinal(),
@@ -297,16 +310,21 @@ impl Builder {
             codec: codec.number(),
             version: super::FRAME_VERSION,
             raw_length,
-            ids: Octets(chunks.iter().flat_map(|(id, _)| id.0).collect()),
-            lengths: chunks.iter().map(|&(_, length)| length).collect(),
+            ids: Octets(ids.iter().flat_map(ChunkId::half).collect()),
+            lengths,
             refs: Vec::new(),
         };
+        self.add(Pending { record, refs, ids });
+    }
+
+    fn add(&mut self, pending: Pending) {
         let refs_bytes =
-            refs.packs().map(|(_, o)| o.len().saturating_mul(3).saturating_add(40)).sum::<usize>();
-        let own = chunks.len().saturating_mul(CHUNK_BYTES).saturating_add(64).saturating_add(refs_bytes);
+            pending.refs.packs().map(|(_, o)| o.len().saturating_mul(3).saturating_add(40)).sum::<usize>();
+        let chunks = pending.record.lengths.len();
+        let own = chunks.saturating_mul(CHUNK_BYTES).saturating_add(64).saturating_add(refs_bytes);
         self.bytes_estimate = self.bytes_estimate.saturating_add(own);
-        self.raw_bytes = self.raw_bytes.saturating_add(u64::from(raw_length));
-        self.frames.push((record, refs));
+        self.raw_bytes = self.raw_bytes.saturating_add(u64::from(pending.record.raw_length));
+        self.frames.push(pending);
     }
 
     /// A frame that was sealed into another pack.
@@ -317,30 +335,108 @@ impl Builder {
             self.bytes_estimate = self.bytes_estimate.saturating_add(ORIGIN_BYTES);
             self.origins.len().saturating_sub(1)
         });
-        let (codec, refs) = (frame.codec, frame.refs.clone());
-        self.push(place, frame.stored_length as usize, codec, frame.raw_length, &frame.chunks, refs);
-        if let Some((record, _)) = self.frames.last_mut() {
-            record.origin = super::small(index.saturating_add(1));
-            record.ordinal = frame.ordinal;
-        }
+        let record = FrameRecord {
+            origin: super::small(index.saturating_add(1)),
+            ordinal: frame.ordinal,
+            place: place as u64,
+            stored_length: frame.stored_length,
+            codec: frame.codec.number(),
+            version: super::FRAME_VERSION,
+            raw_length: frame.raw_length,
+            ids: Octets(frame.chunks.iter().flat_map(|(half, _)| *half).collect()),
+            lengths: frame.chunks.iter().map(|&(_, length)| length).collect(),
+            refs: Vec::new(),
+        };
+        self.add(Pending { record, refs: frame.refs.clone(), ids: Vec::new() });
     }
 
     /// The plain directory, filled up with zeros to a multiple of `grain`.
     pub(super) fn encode(&mut self, grain: usize) -> Vec<u8> {
         let packs: BTreeSet<PackId> =
-            self.frames.iter().flat_map(|(_, refs)| refs.packs().map(|(pack, _)| *pack)).collect();
+            self.frames.iter().flat_map(|frame| frame.refs.packs().map(|(pack, _)| *pack)).collect();
         let packs: Vec<PackId> = packs.into_iter().collect();
         let index = |pack: &PackId| super::small(packs.binary_search(pack).expect("collected just above"));
         let frames = std::mem::take(&mut self.frames)
             .into_iter()
-            .map(|(record, refs)| FrameRecord {
+            .map(|Pending { record, refs, .. }| FrameRecord {
                 refs: refs.packs().map(|(p, o)| (index(p), o.iter().copied().collect())).collect(),
                 ..record
             })
             .collect();
         let origins = self.origins.iter().map(OriginRecord::of).collect();
-        let mut bytes = cbor::encode(&Record { version: 0, origins, packs: packs.clone(), frames });
+        let mut bytes = cbor::encode(&Record { version: VERSION, origins, packs: packs.clone(), frames });
         bytes.resize(bytes.len().next_multiple_of(grain), 0);
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::tests::bundle;
+
+    /// A directory with an origin and a frame, each as `change` leaves it.
+    fn plain(version: u16, change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+        let origin = OriginRecord {
+            pack: PackId([5; 32]),
+            suite: SUITE,
+            kind: 0,
+            generation: 0,
+            enc: Fixed([1; ENC_BYTES]),
+            commitment: Fixed([2; 32]),
+        };
+        let frame = FrameRecord {
+            origin: 1,
+            ordinal: 7,
+            place: 10,
+            stored_length: 34,
+            codec: 0,
+            version: 0,
+            raw_length: 10,
+            ids: Octets(vec![3; 16]),
+            lengths: vec![10],
+            refs: vec![(0, vec![1])],
+        };
+        let mut e = minicbor::Encoder::new(Vec::new());
+        e.array(4).unwrap().u16(version).unwrap();
+        for parts in [
+            &cbor::encode(&[origin])[1..],
+            &cbor::encode(&[PackId([4; 32])])[1..],
+            &cbor::encode(&[frame])[1..],
+        ] {
+            e.array(1).unwrap();
+            let is_record = parts.first().is_some_and(|first| first >> 5 == 4);
+            let part = if is_record { change(parts) } else { parts.to_vec() };
+            e.writer_mut().extend_from_slice(&part);
+        }
+        change(&e.into_writer())
+    }
+
+    fn decode(plain: &[u8]) -> Result<Directory, Error> {
+        let bundle = bundle();
+        let (enc, key) =
+            bundle.newest().data_public.encapsulate(b"", &mut crate::pack::tests::Seeded::new(1));
+        let tail = Tail {
+            kind: ContentKind::Data,
+            generation: 0,
+            repo: bundle.repo,
+            domain: bundle.domain,
+            pack: PackId([6; 32]),
+            data_enc: enc.clone(),
+            directory_enc: enc,
+            data_commitment: key.commitment(),
+            directory_commitment: key.commitment(),
+            directory_length: 0,
+        };
+        Directory::decode(plain, &tail, 1000)
+    }
+
+    #[test]
+    fn longer_records_are_read_and_a_higher_version_says_so() {
+        let as_it_is = decode(&plain(VERSION, <[u8]>::to_vec)).unwrap();
+        assert_eq!(as_it_is.frames.len(), 1);
+        assert_eq!(decode(&plain(VERSION, cbor::with_one_more)), Ok(as_it_is));
+        let higher = decode(&plain(9, <[u8]>::to_vec));
+        assert_eq!(higher, Err(Error::Newer { what: WHAT, found: 9, known: VERSION }));
     }
 }

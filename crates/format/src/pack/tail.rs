@@ -116,7 +116,7 @@ impl Tail {
         };
         let generation = bundle.generation(self.generation)?;
         let secret = generation.catalog.as_ref().ok_or(Error::NoKey("opening directories"))?;
-        let key = secret.decapsulate(&place.info("seawall 0 directory"), &self.directory_enc)?;
+        let key = secret.decapsulate(&place.info("seawall 1 directory"), &self.directory_enc)?;
         key.check(WHAT, &self.directory_commitment)?;
         let mut plain = Vec::new();
         key.open("a pack's directory", &mut plain, DIRECTORY_ORDINAL, &self.identity(), sealed)?;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::id::SessionId;
 use crate::key::fresh;
+use crate::run::RunEntry;
 use proptest::prelude::*;
 
 pub(crate) struct Seeded(blake3::OutputReader);
@@ -106,7 +107,8 @@ proptest! {
             prop_assert_eq!(&read(&bundle, bytes, reference).unwrap(), chunk);
         }
         let directory = directory(&bundle, pack.id, bytes).unwrap();
-        prop_assert_eq!(directory.references().collect::<Vec<_>>(), references);
+        let entries: Vec<RunEntry> = references.iter().map(RunEntry::from).collect();
+        prop_assert_eq!(directory.entries().collect::<Vec<_>>(), entries);
         prop_assert!(directory.frames.iter().all(|f| f.refs.iter().count() == 1));
     }
 

@@ -113,6 +113,23 @@ proptest! {
     }
 }
 
+/// Its blocks are sealed for the record as it is stored, what is not known of it too.
+#[test]
+fn a_longer_record_of_a_run_is_read() {
+    let bundle = bundle();
+    let key = seal_key(&head(&bundle), bundle.newest(), &[6; 32]).expect("there is an index key");
+    let record = cbor::encode(&Record::new(&head(&bundle), [6; 32], key.commitment()));
+    let longer = cbor::with_one_more(&record);
+    let mut out = ObjectKind::Run.head().to_vec();
+    out.extend(length_bytes(longer.len()));
+    out.extend(&longer);
+    let plain = RunBuilder::new(head(&bundle)).plain();
+    out.extend(length_bytes(plain.len() + SEAL_OVERHEAD));
+    key.seal(&mut out, 0, [7; 8], &longer, &plain);
+    assert_eq!(Run::head_of(&out), Ok(head(&bundle)));
+    assert_eq!(Run::open(&out, &bundle).unwrap().entries().count(), 0);
+}
+
 #[test]
 fn a_cut_run_is_noticed_wherever_it_is_cut() {
     let bytes = seal(&[reference(1, 1, 1)]);

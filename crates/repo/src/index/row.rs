@@ -50,11 +50,6 @@ impl Row {
     }
 }
 
-/// The half of a chunk's id that rows have.
-pub(super) fn half(chunk: &ChunkId) -> [u8; 16] {
-    *chunk.0.first_chunk().expect("a chunk id is longer than its half")
-}
-
 /// The first half of the id is random already; eight bytes of it tell chunks apart well enough for a filter, and order
 /// as the half does.
 pub(super) fn key(half: &[u8; 16]) -> u64 {

@@ -20,7 +20,7 @@ use format::reference::Reference;
 use world::World;
 use xorf::{BinaryFuse8, Descriptor, Filter};
 
-use super::row::{ROW_BYTES, Row, half, key};
+use super::row::{ROW_BYTES, Row, key};
 
 const MAGIC: &[u8; 16] = b"seawall chunks 1";
 
@@ -138,7 +138,7 @@ impl Table {
 
     /// Adds all places of a chunk to `found`, as far as half of its id tells.
     pub(super) fn places(&self, chunk: &ChunkId, found: &mut Vec<Reference>) -> Result<(), Bad> {
-        let half = half(chunk);
+        let half = chunk.half();
         let wanted = key(&half);
         let fences = &self.known.fences;
         // Rows of one chunk may lie in several blocks, and begin with one.

@@ -35,6 +35,7 @@ impl Sweep<'_> {
             Effect::List(List::Logs { after }) => {
                 self.repo.refresh()?;
                 self.repo.must_be_faultless()?;
+                self.repo.must_see_all()?;
                 Reply::Logs(Arc::new(self.repo.stated_logs_after(after.as_ref())))
             }
             Effect::List(List::Sessions) => Reply::Sessions(Arc::new(self.repo.stated_sessions()?)),

@@ -31,7 +31,7 @@ This is a repository of backups made with Seawall.
 | SHA-256 | `{sha256}` |
 | format | `{format}`, enough to write a reader from |
 
-You need the key file (one line that begins with `seawall-key-0`) or the passphrase, and room for what comes back.
+You need the key file (one line that begins with `seawall-key-1`) or the passphrase, and room for what comes back.
 Nothing has to be installed.
 
 1. Fetch the program.

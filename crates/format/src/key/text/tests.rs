@@ -25,7 +25,7 @@ fn no_kind_of_line_is_taken_for_another() {
         (key.as_str(), TextKind::KeyFile),
         (&private, TextKind::Private),
         (&public, TextKind::Public),
-        ("seawall-bundle-0 00 00", TextKind::Bundle),
+        ("seawall-bundle-1 00 00", TextKind::Bundle),
         ("", TextKind::KeyFile),
     ] {
         assert_eq!(TextKind::of(&format!("# a comment\n{text}")), kind);

@@ -21,7 +21,7 @@ fn some(rows: u32, places: impl Fn(u32) -> u32) -> (Vec<PackId>, Vec<Row>) {
     let mut all: Vec<Row> = (0..rows)
         .flat_map(|n| (0..places(n)).map(move |place| (n, place)))
         .map(|(n, place)| {
-            let chunk = half(&chunk(n));
+            let chunk = chunk(n).half();
             Row { chunk, pack: n % 9, ordinal: place, offset: n, length: 7 }
         })
         .collect();
@@ -58,7 +58,7 @@ fn what_was_put_in_is_found_and_nothing_else_however_many_rows_there_are() {
             assert_eq!(table.packs(), packs);
             assert_eq!(table.rows().collect::<Result<Vec<_>, _>>().unwrap(), all);
             for n in 0..rows + 100 {
-                let place = Row { chunk: half(&chunk(n)), pack: n % 9, ordinal: 0, offset: n, length: 7 };
+                let place = Row { chunk: chunk(n).half(), pack: n % 9, ordinal: 0, offset: n, length: 7 };
                 let expected = (n < rows).then(|| place.reference(packs[n as usize % 9], &chunk(n)));
                 assert_eq!(places(table, &chunk(n)), Vec::from_iter(expected), "{n} of {rows}");
             }
@@ -85,7 +85,7 @@ fn a_chunk_is_found_wherever_in_a_block_it_begins() {
     let dir = tempfile::tempdir().unwrap();
     let (packs, mut rows) = some(400, |_| 1);
     let wanted = rows.pop().unwrap();
-    let id = (0..400).map(chunk).find(|id| half(id) == wanted.chunk).unwrap();
+    let id = (0..400).map(chunk).find(|id| id.half() == wanted.chunk).unwrap();
     for before in 0..rows.len().min(2 * ROWS_IN_BLOCK + 2) {
         let mut all = rows[rows.len() - before..].to_vec();
         all.extend((0..ROWS_IN_BLOCK as u32 + 1).map(|ordinal| Row { ordinal, ..wanted }));
