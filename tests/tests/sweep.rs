@@ -262,7 +262,7 @@ fn a_backup_that_was_given_up_while_at_work_does_not_claim_its_point() {
 fn killed_sweeps_lose_nothing_and_the_next_one_goes_on() {
     let machine = Machine::with_repository();
     let mut last = String::new();
-    let mut killed = 0;
+    let (mut killed, mut pause) = (0, Duration::from_millis(10));
     for round in 0..12u64 {
         for file in 0..6 {
             if (file + round) % 3 == 0 {
@@ -275,10 +275,14 @@ fn killed_sweeps_lose_nothing_and_the_next_one_goes_on() {
         }
         last = point;
         let mut sweep = machine.start(&["sweep", "--apply", "--repack-below", "100", "--wait", "0"]);
-        std::thread::sleep(Duration::from_millis(10 + round * 12));
+        std::thread::sleep(pause);
+        // Later each time, until one has ended before.
         if sweep.try_wait().unwrap().is_none() {
             kill_process(Pid::from_child(&sweep), Signal::KILL).unwrap();
             killed += 1;
+            pause += Duration::from_millis(12);
+        } else {
+            pause /= 3;
         }
         sweep.wait().unwrap();
         assert_restores(&machine, &last, &Listing::of(&machine.at("tree")), "out");
