@@ -127,8 +127,9 @@ impl Hosts {
         let place = self.admin.at("disk");
         let disk = fs::File::create(&place)?;
         disk.set_len(1 << 20)?;
-        for (state, blocks) in (0..).zip([vec![0..8], vec![0..4, 8..16], vec![8..12]]) {
-            for block in blocks.into_iter().flatten() {
+        let written: [Vec<u64>; 3] = [(0..8).collect(), (0..4).chain(8..16).collect(), (8..12).collect()];
+        for (state, blocks) in (0..).zip(written) {
+            for block in blocks {
                 disk.write_all_at(&odd::noise(100 * (state + 1) + block, 1000), block * 65_536 + 500)?;
             }
             let made = self.admin.json(&["backup", "disk", "--source", "disk", "--image"]);

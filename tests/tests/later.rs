@@ -232,7 +232,8 @@ fn an_entry_a_session_and_a_sweep_part_of_a_later_version_stop_whatever_rests_on
         (format!("sweeps/{:08x}-{}/{:08x}", machine.points().len(), SessionId([3; 16]), 0), part)
     };
     type Make<'a> = &'a dyn Fn(&Machine) -> (String, Vec<u8>);
-    let rows: [(&str, Make<'_>, &[&[&[&str]]]); 3] = [
+    type Row<'a> = (&'a str, Make<'a>, &'a [&'a [&'a [&'a str]]]);
+    let rows: [Row<'_>; 3] = [
         ("a log entry has format version 9", &entry, &[RESTORE, WRITE, FORGET, SWEEP]),
         ("a session object has format version 9", &session, &[SWEEP]),
         ("a sweep part has format version 9", &part, &[&[WRITE[0]], SWEEP]),
