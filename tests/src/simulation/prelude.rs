@@ -60,7 +60,8 @@ fn begin_source(cast: &Cast, truth: &Arc<Truth>, role: &Role) -> Result<(), Erro
     }
     points.pop();
     for point in points {
-        if happens(&mut chance, FORGOTTEN) {
+        // Something is there to be swept in any case.
+        if happens(&mut chance, FORGOTTEN) || role.actor == 0 {
             keep::forget(&host, point)?;
         }
     }
