@@ -57,13 +57,8 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
             "put that object back from a copy of the repository: nothing can be opened without it, and it never changes"
                 .to_owned()
         }
-        E::Unmarked { .. }
-        | E::FaultyHistory { .. }
-        | E::ClosedHistory { .. }
-        | E::NoSession { .. }
-        | E::NoRoom { .. } => {
-            return of_sweep(error, flags);
-        }
+        E::Unmarked { .. } | E::FaultyHistory { .. } | E::ClosedHistory { .. } => return of_sweep(error, flags),
+        E::NoSession { .. } | E::NoRoom { .. } => return of_sweep(error, flags),
         E::Object { .. } | E::Damaged { .. } | E::Malformed(_) => {
             format!("`seawall points{flags}` lists what else could be restored")
         }
@@ -83,9 +78,7 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
                 .to_owned()
         }
         E::LostPoint { .. } => {
-            format!(
-                "`seawall log --verify{flags}` names the faults, `seawall points{flags}` lists what is there"
-            )
+            format!("`seawall log --verify{flags}` names the faults, `seawall points{flags}` lists what is there")
         }
         E::NotTrusted { found, .. } => {
             format!(
