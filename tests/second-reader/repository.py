@@ -397,7 +397,7 @@ def read_fact(value, part):
         number=number,
         kind=number if known else None,
         critical=critical,
-        record=decode(data, f"fact {number}") if known else None,
+        record=decode(data, f"fact {number}", more=True) if known else None,
     )
 
 

@@ -58,8 +58,8 @@ def u32(number):
 # ---------------------------------------------------------------- records
 
 
-def decode(data, what, padded=False):
-    """The one deterministic CBOR array in `data`; zero bytes may follow it if `padded`."""
+def decode(data, what, padded=False, more=False):
+    """The one deterministic CBOR array in `data`; zero bytes may follow it if `padded`, any if there may be `more`."""
     try:
         value = cbor2.CBORDecoder(io.BytesIO(data)).decode()
         again = cbor2.dumps(value)
@@ -67,7 +67,7 @@ def decode(data, what, padded=False):
         raise Bad(f"{what}: no CBOR: {error}") from None
     need(isinstance(value, list) and data.startswith(again), f"{what}: not a deterministic CBOR array")
     rest = data[len(again) :]
-    need(not (rest.strip(b"\0") if padded else rest), f"{what}: bytes after the record")
+    need(more or not (rest.strip(b"\0") if padded else rest), f"{what}: bytes after the record")
     need(nesting(value) <= 8, f"{what}: nested too deeply")
     return value
 
