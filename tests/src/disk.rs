@@ -7,8 +7,12 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// What fills the rest of a disk.
+/// What fills the rest of a disk, and what takes its names.
 const FILLER: &str = "filler";
+const NAMES: &str = "names";
+
+/// Names that a disk has.
+const NAMES_MAX: u64 = 600;
 
 /// Bytes that a file of one byte takes.
 const PAGE: u64 = 4096;
@@ -26,7 +30,7 @@ impl Small {
     pub fn mounted(bytes: u64) -> Option<Small> {
         let at =
             tempfile::Builder::new().prefix("seawall-disk-").tempdir().expect("there is room for a test");
-        let options = format!("size={bytes}");
+        let options = format!("size={bytes},nr_inodes={NAMES_MAX}");
         let mut mount = Command::new("mount");
         let done = mount.args(["-t", "tmpfs", "-o", &options, "seawall-test"]).arg(at.path()).output();
         done.is_ok_and(|output| output.status.success()).then_some(Small(at))
@@ -56,15 +60,32 @@ impl Small {
     pub fn leave(&self, bytes: u64) {
         self.clear();
         let mut filler = File::create(self.at(FILLER)).expect("a disk takes a file");
-        let (page, mut filled) = ([1; PAGE as usize], 0);
+        let (piece, mut filled) = (vec![1; 64 * PAGE as usize], 0);
         let full = loop {
-            match filler.write_all(&page) {
-                Ok(()) => filled += PAGE,
+            match filler.write(&piece) {
+                Ok(written) => filled += written as u64,
                 Err(error) => break error,
             }
         };
         assert_eq!(full.kind(), ErrorKind::StorageFull, "{full}");
         filler.set_len(filled.saturating_sub(bytes.next_multiple_of(PAGE))).expect("a file can be cut");
+    }
+
+    /// Takes all names for files and folders but so many; what took them before goes first.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub fn leave_names(&self, names: usize) {
+        self.clear();
+        let folder = self.at(NAMES);
+        fs::create_dir(&folder).expect("a disk takes a folder");
+        let name = |number: usize| folder.join(number.to_string());
+        let (taken, full) = (0..)
+            .find_map(|number| Some((number, File::create(name(number)).err()?)))
+            .expect("names come to an end");
+        assert_eq!(full.kind(), ErrorKind::StorageFull, "{full}");
+        (0..names.min(taken)).for_each(|number| fs::remove_file(name(number)).expect("it was made just now"));
     }
 
     /// Removes what fills it.
@@ -73,9 +94,8 @@ impl Small {
     ///
     /// If that fails.
     pub fn clear(&self) {
-        match fs::remove_file(self.at(FILLER)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => panic!("{error}"),
-            _ => {}
+        for gone in [fs::remove_file(self.at(FILLER)), fs::remove_dir_all(self.at(NAMES))] {
+            assert!(gone.as_ref().map_or_else(|e| e.kind() == ErrorKind::NotFound, |()| true), "{gone:?}");
         }
     }
 }

@@ -19,7 +19,7 @@ use super::tree::{Tree, Truth, listed};
 use crate::seawall::Said;
 
 /// Points that a source keeps: the forgetter forgets more than these.
-const KEPT: usize = 5;
+const KEPT: usize = 4;
 
 /// A command that races so often in a row never wins.
 const RACES_MAX: u32 = 6;
@@ -190,7 +190,7 @@ impl<'f> Actor<'f> {
 
     fn forget(&mut self) -> Result<(), String> {
         while self.field.goes_on() {
-            self.rest(50, 900);
+            self.rest(50, 600);
             match self.chance.below(10) {
                 0 => self.settle()?,
                 1 => self.take_back_one()?,
@@ -220,7 +220,7 @@ impl<'f> Actor<'f> {
         self.set(&goes, State::Leaving);
         let mut words = vec!["forget", "--apply"];
         words.extend(goes.iter().map(String::as_str));
-        match self.run(&words, Kill::Forget, 25)? {
+        match self.run(&words, Kill::Forget, 35)? {
             None => Ok(()),
             Some(said) if said.code == 0 => {
                 self.forgot(&goes);
@@ -358,9 +358,7 @@ impl<'f> Actor<'f> {
         self.field.count(|counts| {
             counts.sweeps += u64::from(said.code == 0);
             counts.sweeps_waiting += u64::from(said.code == 5);
-            counts.packs_deleted += did["deleted"]["packs"].as_u64().unwrap_or_default();
-            counts.frames_moved += did["moved"]["frames"].as_u64().unwrap_or_default();
-            counts.expired += did["expired"].as_array().map_or(0, Vec::len) as u64;
+            counts.add_swept(&did);
         });
         Ok(())
     }

@@ -25,7 +25,7 @@ pub(super) fn close(field: &Field, hosts: &[Host]) -> Result<(), String> {
         founder.done(&words.chain(unacknowledged.iter().map(String::as_str)).collect::<Vec<_>>())?;
     }
     field.count(|counts| counts.bytes_before = field.stored());
-    sweep_all(founder)?;
+    sweep_all(field)?;
     weigh(field);
     for level in ["L1", "L2"] {
         founder.done(&["verify", "--level", level])?;
@@ -60,13 +60,15 @@ fn settle(field: &Field) -> Result<Vec<String>, String> {
 }
 
 /// Gives up whoever is dead, which is everybody, and sweeps until a sweep finds nothing.
-fn sweep_all(host: &Host) -> Result<(), String> {
+fn sweep_all(field: &Field) -> Result<(), String> {
+    let host = &field.founder;
     for session in at_work(host)? {
         host.done(&["session", "expire", &session])?;
     }
     for _ in 0..SWEEPS_MAX {
         let did = host.done(&["sweep", "--apply", "--json", "--repack-below", "100"])?.json();
         let did = &did["swept"];
+        field.count(|counts| counts.add_swept(did));
         let found = [&did["condemned"]["packs"], &did["deleted"]["packs"], &did["moved"]["frames"]];
         if found.iter().all(|count| **count == 0) {
             return Ok(());

@@ -3,6 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::Value;
+
+/// What sweeps say that they did, if they come to their end, as those at the end do.
+const AT_THE_END: [&str; 2] = ["deleted packs", "moved frames"];
+
 /// Who was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kill {
@@ -109,11 +114,23 @@ impl Counts {
             ("forgotten points", self.forgotten),
             ("points that were taken back", self.undone),
             ("sweeps", self.sweeps),
-            ("deleted packs", self.packs_deleted),
-            ("moved frames", self.frames_moved),
+            (AT_THE_END[0], self.packs_deleted),
+            (AT_THE_END[1], self.frames_moved),
             ("sessions that were given up", self.expired),
         ];
         kinds.into_iter().filter(|(_, count)| *count == 0).map(|(kind, _)| kind).collect()
+    }
+
+    /// Whether something never happened that cannot happen any more when the killing is over.
+    pub(super) fn is_missing(&self) -> bool {
+        self.missing().iter().any(|kind| !AT_THE_END.contains(kind))
+    }
+
+    /// Adds what a sweep says that it did.
+    pub(super) fn add_swept(&mut self, did: &Value) {
+        self.packs_deleted += did["deleted"]["packs"].as_u64().unwrap_or_default();
+        self.frames_moved += did["moved"]["frames"].as_u64().unwrap_or_default();
+        self.expired += did["expired"].as_array().map_or(0, Vec::len) as u64;
     }
 
     pub(super) fn kill(&mut self, who: Kill) {

@@ -113,7 +113,7 @@ impl Field {
             || counts.points < goal.points
             || counts.kills() < goal.kills
             || counts.killed_deleting < goal.kills_deleting
-            || (goal.points > 0 && !counts.missing().is_empty())
+            || (goal.points > 0 && counts.is_missing())
     }
 
     /// Waits, unless it is over before.
