@@ -23,7 +23,7 @@ fn orders(seed: u64, histories: u64, plant: Option<Plant>) -> Orders {
 
 #[test]
 fn what_was_acknowledged_comes_back_whatever_happened() {
-    let run = Run::of(&orders(1, HISTORIES, None));
+    let run = Run::of(&orders(1, HISTORIES, None), &|_, _| ());
     println!("{}\ntime {:.1} s", run.counts, run.time.as_secs_f64());
     if let Some((seed, outcome)) = run.broken {
         let shrunk = shrink(seed, None, &room());
@@ -69,10 +69,10 @@ fn each_bug_that_is_planted_is_found() {
     });
     let rules = RULES.into_iter().map(|(rule, seed)| (Plant::Rule(rule), seed));
     for (plant, seed) in pranks.chain(rules) {
-        let run = Run::of(&orders(seed, 1, Some(plant)));
+        let run = Run::of(&orders(seed, 1, Some(plant)), &|_, _| ());
         let (seed, outcome) = run.broken.unwrap_or_else(|| panic!("{} was not found", plant.name()));
         println!("{}: seed {seed}, {} steps: {}", plant.name(), outcome.counts.steps, outcome.broken[0]);
-        let sound = Run::of(&orders(seed, 1, None));
+        let sound = Run::of(&orders(seed, 1, None), &|_, _| ());
         assert!(sound.broken.is_none(), "the history breaks without the bug: {:?}", sound.broken);
     }
 }
@@ -80,7 +80,7 @@ fn each_bug_that_is_planted_is_found() {
 #[test]
 fn a_history_that_breaks_is_cut_down_to_what_breaks_it() {
     let plant = Some(Plant::Prank(Prank::MixesFiles));
-    let (seed, outcome) = Run::of(&orders(1, 60, plant)).broken.unwrap();
+    let (seed, outcome) = Run::of(&orders(1, 60, plant), &|_, _| ()).broken.unwrap();
     let shrunk = shrink(seed, plant, &room());
     assert!(!shrunk.outcome.broken.is_empty());
     assert!(shrunk.cut.actors.len() >= 2 && shrunk.cut != Cut::default(), "{:?}", shrunk.cut);

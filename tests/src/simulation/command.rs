@@ -36,7 +36,10 @@ pub fn simulate(words: impl Iterator<Item = String>, out: &mut dyn Write) -> std
     if shows_steps {
         return trace(&orders, out);
     }
-    let run = Run::of(&orders);
+    let run = Run::of(&orders, &|counts, time| {
+        // Nobody reads it: the run goes on all the same.
+        let _ = writeln!(std::io::stderr(), "after {:.0} s: {counts}", time.as_secs_f64());
+    });
     writeln!(out, "{}\ntime {:.1} s", run.counts, run.time.as_secs_f64())?;
     match (&run.broken, orders.plant) {
         (Some((seed, outcome)), plant) => {

@@ -16,6 +16,9 @@ use super::history::{Outcome, play};
 use super::plan::Plan;
 use super::plant::Plant;
 
+/// Histories between two words of how far a run is.
+const TOLD_EVERY: u64 = 1_000;
+
 /// What to play.
 #[derive(Clone, Copy, Debug)]
 pub struct Orders {
@@ -45,8 +48,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Plays them.
-    pub fn of(orders: &Orders) -> Run {
+    /// Plays them; `told` hears of every thousandth what happened until then, as a long run may be killed before its end.
+    pub fn of(orders: &Orders, told: &(dyn Fn(&Counts, Duration) + Sync)) -> Run {
         let world = World::real();
         let (begun, room) = (world.monotonic(), room());
         let passed = || world.monotonic().saturating_sub(begun);
@@ -62,7 +65,11 @@ impl Run {
                 let seed = orders.seed.saturating_add(number);
                 let outcome = play(&Plan::draw(seed, orders.plant), &room, false);
                 stop.fetch_or(!outcome.broken.is_empty(), Ordering::Relaxed);
-                run.lock().expect("no holder of this lock panics").take(seed, outcome);
+                let mut run = run.lock().expect("no holder of this lock panics");
+                run.take(seed, outcome);
+                if run.counts.histories.is_multiple_of(TOLD_EVERY) {
+                    told(&run.counts, passed());
+                }
             }
         };
         std::thread::scope(|scope| (0..orders.jobs).for_each(|_| drop(scope.spawn(work))));
