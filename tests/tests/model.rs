@@ -139,6 +139,11 @@ fn a_full_disk_costs_no_data() {
 }
 
 #[test]
+fn what_does_not_read_for_a_while_costs_no_data() {
+    holds(&scenarios::misreading(Rules::all()));
+}
+
+#[test]
 fn hearsay_is_no_place() {
     holds(&scenarios::hearsay(Rules::all()));
 }

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use format::entry::LogicalTime;
+use format::id::{SweepId, WriterId};
+use format::seal::Signer;
+use format::session::SweepPart;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tests::files::{below, flip, largest_pack};
@@ -13,6 +17,7 @@ use tests::listing::Listing;
 use tests::odd;
 use tests::s3::{Config, Orders, Server};
 use tests::seawall::{Machine, Said};
+use world::World;
 
 fn packs(machine: &Machine) -> Vec<PathBuf> {
     below(&machine.repository().join("packs"))
@@ -457,6 +462,76 @@ fn a_bit_that_flips_on_its_way_is_not_moved_into_a_new_pack() {
     assert_eq!(server.counts().spoiled, 1, "the bit was flipped");
     assert_eq!(swept["swept"]["spared"], serde_json::json!([]));
     assert!(swept["swept"]["moved"]["frames"].as_u64().unwrap() > 0);
+    assert_restores(&machine, &second, &truth, "back");
+}
+
+/// Condemns all packs that the backup of this point stored: as a sweep does that did not see yet that the point was brought
+/// back.
+fn condemn(machine: &Machine, point: &str) {
+    let opened = machine.opened(World::real(), "condemns");
+    let fold = opened.fold();
+    let record = fold.points.values().find(|record| record.point.id.to_string() == point).unwrap();
+    let session = record.entry.session;
+    let signer = Signer::from_seed(opened.bundle().root.as_ref().unwrap());
+    let record = SweepPart {
+        repo: opened.id(),
+        writer: WriterId::of(&signer.public()),
+        public_key: signer.public(),
+        region: "home".to_owned(),
+        incarnation: opened.incarnation(),
+        number: 1,
+        sweep: SweepId([7; 16]),
+        part: 0,
+        packs: fold.packs.keys().copied().filter(|pack| pack.session() == session).collect(),
+        time: LogicalTime { time: World::real().now_ns(), counter: 0 },
+    };
+    let bytes = record.seal(&signer).into_bytes();
+    opened.io().put(&repo::layout::sweep_part(record.id()), bytes.into()).unwrap();
+}
+
+/// A point that was forgotten and brought back may have lost something to a sweep; but what does not read is not lost, and
+/// its good bytes are not to be deleted for it.
+#[test]
+fn a_directory_that_does_not_read_for_a_while_costs_a_point_that_was_brought_back_nothing() {
+    let machine = Machine::with_repository();
+    write(&machine, "old", 1, 300_000);
+    let point = backed_up(&machine);
+    let truth = Listing::of(&machine.at("tree"));
+    write(&machine, "new", 2, 300_000);
+    backed_up(&machine);
+    machine.done(&["forget", "--apply", &point]);
+    machine.done(&["forget", "--undo", &point]);
+    condemn(&machine, &point);
+    let before = packs(&machine);
+    for pack in &before {
+        let directory = fs::metadata(pack).unwrap().len() as usize - 100;
+        flip(pack, [directory]);
+        machine.run(&["sweep", "--apply"]).assert_failed(3, "packs/");
+        flip(pack, [directory]);
+    }
+    assert!(before.iter().all(|pack| pack.exists()), "nobody could say what is needed of it");
+    swept(&machine);
+    assert!(before.iter().any(|pack| !pack.exists()), "what was condemned was moved");
+    assert_restores(&machine, &point, &truth, "back");
+}
+
+#[test]
+fn a_directory_that_is_misread_is_read_again() {
+    let server = Server::start(Config::default());
+    let machine = Machine::with_s3(&server);
+    machine.done(&["init"]);
+    write(&machine, "old", 1, 300_000);
+    let first = backed_up(&machine);
+    write(&machine, "old", 2, 300_000);
+    let second = backed_up(&machine);
+    let truth = Listing::of(&machine.at("tree"));
+    machine.done(&["forget", "--apply", &first]);
+    let only = Some("/packs/".to_owned());
+    server
+        .order(|orders| *orders = Orders { flip_at: Some(16_284), flip_next: 2, only, ..Orders::default() });
+    let swept = swept(&machine);
+    assert_eq!(server.counts().spoiled, 2, "two directories were misread, or one twice");
+    assert!(swept["deleted"]["packs"].as_u64().unwrap() > 0, "{swept}");
     assert_restores(&machine, &second, &truth, "back");
 }
 

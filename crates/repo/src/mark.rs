@@ -26,6 +26,9 @@ use crate::stated::Real;
 /// Bytes of directories in flight.
 const FLIGHT_BYTES_MAX: u64 = 32 << 20;
 
+/// How often a directory is read that does not read.
+const READS_MAX: u32 = 3;
+
 /// A set of frames, by identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marked {
@@ -98,12 +101,19 @@ impl Contents {
     }
 }
 
-/// Reads directories, each once.
+/// Why a pack cannot be looked into.
+enum Closed {
+    /// It is not there.
+    Absent,
+    /// It is there, or may be, and does not read: nobody knows what it holds.
+    Unread(String),
+}
+
+/// Reads directories, each once, or as often as it takes if one does not read.
 pub(crate) struct Marker<'r> {
     repo: &'r Repo,
     fold: Arc<Fold>,
-    /// Why a pack cannot be looked into, where it cannot.
-    known: HashMap<PackId, Result<Contents, String>>,
+    known: HashMap<PackId, Result<Contents, Closed>>,
     substitutes: BTreeMap<FrameId, Vec<FrameId>>,
     requests: u64,
 }
@@ -137,6 +147,11 @@ impl<'r> Marker<'r> {
     /// What a pack holds, if it was looked into.
     pub(crate) fn contents(&self, pack: PackId) -> Option<&Contents> {
         self.known.get(&pack)?.as_ref().ok()
+    }
+
+    /// Whether the pack was looked into and does not read, so that nobody knows what it holds.
+    pub(crate) fn is_unread(&self, pack: PackId) -> bool {
+        matches!(self.known.get(&pack), Some(Err(Closed::Unread(_))))
     }
 
     /// Looks into the pack again when it is asked for next.
@@ -203,34 +218,42 @@ impl<'r> Marker<'r> {
         open: Vec<FrameId>,
         may_be_gone: &dyn Fn(&FrameId) -> bool,
     ) -> Result<Vec<FrameId>, Error> {
-        let mut found = self.substitutes_of(&open)?;
+        let substitutes = self.substitutes_of(&open)?;
+        let mut found = substitutes.values().flatten().copied().collect();
         let mut nowhere = self.take_all_refs(open, &mut found)?;
         if !nowhere.is_empty() && self.look_again(&nowhere)? {
             nowhere = self.take_all_refs(nowhere, &mut found)?;
         }
-        let is_fine = |frame: &FrameId| self.substitutes.contains_key(frame) || may_be_gone(frame);
+        let is_unread = |frame: &FrameId| self.places(*frame).any(|place| self.is_unread(place));
+        // What does not read is not gone.
+        let is_fine =
+            |frame: &FrameId| substitutes.contains_key(frame) || may_be_gone(frame) && !is_unread(frame);
         match nowhere.iter().find(|frame| !is_fine(frame)) {
             Some(frame) => Err(self.unmarked(*frame)),
             None => Ok(found),
         }
     }
 
-    /// What was stored again in the place of these frames. What a session stored that was given up may be gone, and was never
-    /// counted on: then it is not among them.
-    fn substitutes_of(&mut self, frames: &[FrameId]) -> Result<Vec<FrameId>, Error> {
-        let all = frames.iter().flat_map(|frame| self.substitutes.get(frame).into_iter().flatten()).copied();
+    /// What was stored again in the place of these frames, for those that have any. What a session stored that was given up
+    /// may be gone, and was never counted on: then it is not among them.
+    fn substitutes_of(&mut self, frames: &[FrameId]) -> Result<BTreeMap<FrameId, Vec<FrameId>>, Error> {
         let given_up: BTreeSet<SessionId> = self.fold.expired.iter().map(|(_, session)| *session).collect();
-        let (doubtful, mut there): (Vec<FrameId>, Vec<FrameId>) =
-            all.partition(|frame| given_up.contains(&frame.pack.session()));
-        if doubtful.is_empty() {
-            return Ok(there);
-        }
+        let is_doubtful = |frame: &FrameId| given_up.contains(&frame.pack.session());
+        let of = |frame: &FrameId| Some((*frame, self.substitutes.get(frame)?.clone()));
+        let mut all: BTreeMap<FrameId, Vec<FrameId>> = frames.iter().filter_map(of).collect();
+        let doubtful: Vec<FrameId> =
+            all.values().flatten().filter(|frame| is_doubtful(frame)).copied().collect();
         self.load(doubtful.iter().flat_map(|frame| self.places(*frame)).collect())?;
-        let holds =
-            |frame: &FrameId, place| self.contents(place).is_some_and(|c| c.bytes_of(frame).is_some());
-        let held = doubtful.into_iter().filter(|frame| self.places(*frame).any(|place| holds(frame, place)));
-        there.extend(held);
-        Ok(there)
+        let holds = |frame: &FrameId, place| match self.known.get(&place) {
+            Some(Ok(contents)) => contents.bytes_of(frame).is_some(),
+            Some(Err(Closed::Unread(_))) => true,
+            Some(Err(Closed::Absent)) | None => false,
+        };
+        let counts =
+            |frame: &FrameId| !is_doubtful(frame) || self.places(*frame).any(|place| holds(frame, place));
+        all.values_mut().for_each(|instead| instead.retain(counts));
+        all.retain(|_, instead| !instead.is_empty());
+        Ok(all)
     }
 
     /// Reads the lists of these frames, each in its first place that has it, and answers which are in none.
@@ -277,7 +300,8 @@ impl<'r> Marker<'r> {
 
     fn unmarked(&self, frame: FrameId) -> Error {
         let why = match self.known.get(&frame.pack) {
-            Some(Err(why)) => why.clone(),
+            Some(Err(Closed::Absent)) => "it is not there".to_owned(),
+            Some(Err(Closed::Unread(why))) => why.clone(),
             _ => format!("it does not hold frame {}", frame.ordinal),
         };
         Error::Unmarked { object: layout::pack(frame.pack).to_string(), place: self.repo.io.place(), why }
@@ -289,10 +313,23 @@ impl<'r> Marker<'r> {
         std::iter::once(frame.pack).chain(moved.into_iter().flatten().copied())
     }
 
-    /// Reads the directories of these packs that were not read yet: one request each, a second one for long ones.
-    pub(crate) fn load(&mut self, packs: BTreeSet<PackId>) -> Result<(), Error> {
-        let sized = packs.into_iter().filter(|pack| !self.known.contains_key(pack));
-        let sized = sized.filter_map(|pack| Some((pack, self.fold.packs.get(&pack)?.size)));
+    /// Reads the directories of these packs that were not read yet: one request each, a second one for long ones. What does
+    /// not read is read again, as bytes are lost on their way more often than at rest.
+    pub(crate) fn load(&mut self, mut packs: BTreeSet<PackId>) -> Result<(), Error> {
+        packs.retain(|pack| !self.known.contains_key(pack));
+        for _ in 0..READS_MAX {
+            packs.iter().for_each(|pack| drop(self.known.remove(pack)));
+            self.load_once(&packs)?;
+            packs.retain(|pack| self.is_unread(*pack));
+            if packs.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn load_once(&mut self, packs: &BTreeSet<PackId>) -> Result<(), Error> {
+        let sized = packs.iter().filter_map(|pack| Some((*pack, self.fold.packs.get(pack)?.size)));
         let ends =
             sized.map(|(pack, size)| ((pack, size), layout::pack(pack), size.saturating_sub(GRID)..size));
         let mut long = Vec::new();
@@ -326,11 +363,11 @@ impl<'r> Marker<'r> {
                 Ok(Ok(Some(directory))) => drop(known.insert(pack, Ok(Contents::of(directory)))),
                 Ok(Ok(None)) => {}
                 Ok(Err(error @ format::Error::NoKey(_))) => drop(failed.get_or_insert(Error::Keys(error))),
-                Ok(Err(error)) => drop(known.insert(pack, Err(error.to_string()))),
-                Err(error) if is_absent(&error) => {
-                    drop(known.insert(pack, Err("it is not there".to_owned())))
+                Ok(Err(error)) => drop(known.insert(pack, Err(Closed::Unread(error.to_string())))),
+                Err(error) if is_absent(&error) => drop(known.insert(pack, Err(Closed::Absent))),
+                Err(error) if error.is_about_object() => {
+                    drop(known.insert(pack, Err(Closed::Unread(error.to_string()))))
                 }
-                Err(error) if error.is_about_object() => drop(known.insert(pack, Err(error.to_string()))),
                 Err(error) => drop(failed.get_or_insert(error)),
             }
         });

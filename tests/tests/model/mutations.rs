@@ -59,6 +59,7 @@ pub const ROWS: &[Row] = &[
     row("announced without read-back", Rule::ReadBackBeforeAnnounce, s::faults, PointLost),
     row("deleting before announcing", Rule::AnnounceBeforeDelete, s::moving, PointLost),
     row("no second fold when a source vanished", Rule::FoldAgainWhenVanished, s::moving, PointLost),
+    row("deleting what did not read", Rule::NotCopiedIsNotDeleted, s::misreading, PointLost),
     row("moved counted unchecked, from anybody", Rule::MovedIsTrustedOrChecked, s::hearsay, PointLost),
     row("session object deleted before its end", Rule::SessionObjectsUntilEnd, s::two_folds, PointLost),
     row("restore that does not look again", Rule::RestoreLooksAgain, s::moving, RestoreDamaged),

@@ -257,6 +257,7 @@ impl World {
         out: &mut Vec<(State, u32, Option<Broken>)>,
     ) {
         self.copy_less(state, at, (pack, wanted), out);
+        self.misread(state, wanted, out);
         let source = state[self::at(from) + PACKS];
         let (act, reply) = match self.copied.get(&(act, source)) {
             Some(copied) => *copied,
@@ -294,6 +295,23 @@ impl World {
                 u32::MAX => out.push((fewer, reply, None)),
                 act => self.store_copy(&fewer, at, act, (pack, &first.into_keys().collect()), reply, out),
             }
+        }
+    }
+
+    /// Nothing of what is to be copied reads, wherever it lies.
+    fn misread(
+        &mut self,
+        state: &State,
+        wanted: &BTreeMap<Frame, BTreeSet<Pack>>,
+        out: &mut Vec<(State, u32, Option<Broken>)>,
+    ) {
+        let faults = Faults::unpack(state[FAULTS]);
+        if faults.misreads > 0 {
+            let mut after = *state;
+            after[FAULTS] = Faults { misreads: faults.misreads - 1, ..faults }.pack();
+            let vanished = wanted.keys().copied().collect();
+            let reply = self.replies.number(copied(None, &BTreeSet::new(), vanished));
+            out.push((after, reply, None));
         }
     }
 

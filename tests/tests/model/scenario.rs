@@ -112,6 +112,8 @@ pub struct Faults {
     pub failed_lists: u32,
     /// There is no room for a copy, or only for a part of it.
     pub failed_copies: u32,
+    /// What is to be copied does not read, though it is there.
+    pub misreads: u32,
     /// A pack is stored and the answer is lost.
     pub unknown_puts: u32,
     /// A copy is answered "done" and is not there.
@@ -125,6 +127,7 @@ impl Faults {
         self.failed_lists
             | self.failed_copies << 4
             | self.unknown_puts << 8
+            | self.misreads << 12
             | self.lost_copies << 16
             | self.lost_puts << 24
     }
@@ -133,7 +136,8 @@ impl Faults {
         Self {
             failed_lists: packed & 15,
             failed_copies: packed >> 4 & 15,
-            unknown_puts: packed >> 8 & 255,
+            unknown_puts: packed >> 8 & 15,
+            misreads: packed >> 12 & 15,
             lost_copies: packed >> 16 & 255,
             lost_puts: packed >> 24,
         }

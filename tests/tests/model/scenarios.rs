@@ -279,6 +279,19 @@ pub fn full(rules: Rules) -> Scenario {
     Scenario { faults, ..base("full", bounds, 2, actors) }
 }
 
+/// What sweepers are to copy does not read for a while.
+pub fn misreading(rules: Rules) -> Scenario {
+    let actors = vec![
+        Actor::sweeper(rules, vec![any(0, &[&[P0], &[P0, P1]]), FINISH], vec![10, 11]),
+        Actor::sweeper(rules, vec![any(1, &[&[Pack(10, 0)], &[P1]]), FINISH], vec![12, 13]),
+        Actor::keeper(rules, vec![forget(20, 0)]),
+        Actor::restorer(rules, 25, 0),
+    ];
+    let faults = Faults { misreads: 2, ..Faults::default() };
+    let bounds = "2 packs, 2 sweepers that move what others moved, forgetter, restorer; 2 copies find nothing that reads";
+    Scenario { faults, ..base("misreading", bounds, 2, actors) }
+}
+
 /// Somebody announces a place that is none.
 pub fn hearsay(rules: Rules) -> Scenario {
     let lie = Fact::Moved { frame: old(0), pack: Pack(40, 0) };

@@ -285,7 +285,8 @@ impl<I: Ids> Finish<I> {
     }
 
     /// Plans what keeps one needed frame that has no place that counts: places by hearsay are checked, and
-    /// unless one of them holds the frame, it is copied.
+    /// unless one of them holds the frame, it is copied. What was in none of its places when it was to be copied
+    /// may be there all the same: these are not deleted.
     fn provide(&mut self, folded: &Folded<I>, frame: &I::Frame, plan: &mut Plan<I>) {
         let places = folded.logs.places(frame);
         let may_count = |pack: &&I::Pack| !self.sweeps.is_condemned(pack) && !folded.logs.is_absent(pack);
@@ -294,6 +295,9 @@ impl<I: Ids> Finish<I> {
         }
         if self.tried.get(frame).is_some_and(|tried| places.is_subset(tried)) {
             self.damaged.insert(frame.clone());
+            if self.rules.keep(Rule::NotCopiedIsNotDeleted) {
+                plan.delete.retain(|name| !matches!(name, Name::Pack(pack) if places.contains(pack)));
+            }
         } else if self.rules.keep(Rule::CopyBeforeDelete) {
             plan.copy.insert(frame.clone(), places);
         }

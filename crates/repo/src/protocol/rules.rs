@@ -68,6 +68,8 @@ pub enum Rule {
     AnnounceBeforeDelete,
     /// When the source of a copy had vanished, the sweep folds again before it deletes.
     FoldAgainWhenVanished,
+    /// What could not be copied is not deleted either: it may be there all the same.
+    NotCopiedIsNotDeleted,
     /// A moved place counts only if a maintainer announced it or this sweep read it.
     MovedIsTrustedOrChecked,
     /// A session object is deleted only when its end or expiry was in the fold.
@@ -92,7 +94,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Rule; 38] = [
+    pub const ALL: [Rule; 39] = [
         Rule::SessionBeforeReading,
         Rule::RootsAreChecked,
         Rule::RootsAreAcknowledged,
@@ -121,6 +123,7 @@ impl Rule {
         Rule::ReadBackBeforeAnnounce,
         Rule::AnnounceBeforeDelete,
         Rule::FoldAgainWhenVanished,
+        Rule::NotCopiedIsNotDeleted,
         Rule::MovedIsTrustedOrChecked,
         Rule::SessionObjectsUntilEnd,
         Rule::RestoreLooksAgain,

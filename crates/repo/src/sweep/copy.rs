@@ -112,7 +112,8 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Groups frames that were not taken yet by the first of their places that has them; those that no place has.
+    /// Groups frames that were not taken yet by the first of their places that has them; those that no place has. A place
+    /// that does not read may have them, and is spared.
     fn by_place(
         &mut self,
         frames: &Places,
@@ -128,7 +129,11 @@ impl Sweep<'_> {
             };
             match places.iter().filter(is_usable).find(holds) {
                 Some(place) => drop(by_place.entry(*place).or_default().insert(*frame)),
-                None => drop(vanished.insert(*piece)),
+                None => {
+                    vanished.insert(*piece);
+                    let unread = places.iter().filter(|pack| self.marker.is_unread(**pack));
+                    self.spared.extend(unread);
+                }
             }
         }
         Ok((by_place, vanished))
