@@ -145,6 +145,22 @@ fn function_name(line: &str) -> Option<&str> {
     after.split(['(', '<']).next()
 }
 
+/// What a document names in code that reads like the sentence of a test.
+fn tests_named_in(text: &str) -> impl Iterator<Item = &str> {
+    let is_sentence = |word: &&str| {
+        word.matches('_').count() >= 3
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c))
+    };
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(is_sentence)
+}
+
+/// Tests that a document names and that are not there.
+fn missing<'t>(text: &'t str, index: &Index) -> Vec<&'t str> {
+    let is_there =
+        |name: &str| if name.contains("::") { exists(name, index) } else { index.contains_key(name) };
+    tests_named_in(text).filter(|name| !is_there(name)).collect()
+}
+
 fn parse(text: &str) -> Vec<Row> {
     toml::from_str::<Table>(text).expect("the table of rows can be read").rows
 }
@@ -155,6 +171,25 @@ fn every_row_is_there_once_and_says_what_is_true() {
     let table = files.iter().find(|file| file.path == "tests/trace/rows.toml").expect("the table exists");
     let found = problems(&parse(&table.text), &index(&files));
     assert!(found.is_empty(), "tests/trace/rows.toml:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn documents_name_tests_that_are_there() {
+    let files = tree::files();
+    let index = index(&files);
+    for document in ["docs/incidents.md", "docs/interactions.md", "docs/simulation.md"] {
+        let text = &files.iter().find(|file| file.path == document).expect("it is a document").text;
+        assert!(tests_named_in(text).count() > 3, "{document}");
+        assert_eq!(missing(text, &index), Vec::<&str>::new(), "{document}");
+    }
+}
+
+#[test]
+fn a_test_that_a_document_names_and_nobody_wrote_is_told() {
+    let there = index(&[tree::File::new("crates/repo/src/log.rs", "#[test]\nfn a_cut_log_is_seen() {}\n")]);
+    let text = "`repo::log::a_cut_log_is_seen`, `a_cut_log_is_seen`, `keep_newest`; `tests::log::a_cut_log_is_seen`,\n\
+                `a_cut_log_is_not_seen`";
+    assert_eq!(missing(text, &there), ["tests::log::a_cut_log_is_seen", "a_cut_log_is_not_seen"]);
 }
 
 #[test]
