@@ -553,3 +553,29 @@ fn a_pack_that_is_not_as_it_was_stored_is_spared_and_named() {
     let truth = Listing::of(&machine.at("tree"));
     assert_restores(&machine, &second, &truth, "back");
 }
+
+/// Reports of packs that a sweep deleted would never go away, and would make rules forget what is whole.
+#[test]
+fn what_rots_after_it_was_moved_is_named_where_it_lies_and_heals() {
+    let machine = Machine::with_repository();
+    let second = sparse(&machine);
+    let truth = Listing::of(&machine.at("tree"));
+    let before = packs(&machine);
+    machine.done(&["sweep", "--apply", "--repack-below", "100"]);
+    machine.done(&["verify", "--level", "L1"]);
+    let moved = packs(&machine).into_iter().filter(|pack| !before.contains(pack));
+    let moved = moved.max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
+    flip(&moved, [100_000]);
+    let verify = machine.run(&["verify", "--level", "L1"]);
+    verify.assert_failed(3, "files are lost with it");
+    let name = moved.file_name().unwrap().to_str().unwrap();
+    assert!(verify.err.contains(name) && !verify.err.contains("it is not there"), "{}", verify.err);
+    let third = backed_up(&machine);
+    machine.done(&["verify", "--level", "L1", "latest"]);
+    machine.done(&["verify", "--level", "L1"]);
+    for point in [&second, &third] {
+        assert_restores(&machine, point, &truth, "back");
+    }
+    machine.done(&["forget", "--keep-last", "1", "--apply"]);
+    assert_eq!(machine.points(), [third], "the newest can be restored, so it is the one that stays");
+}

@@ -304,8 +304,15 @@ impl Check<'_, '_> {
         Ok(())
     }
 
-    /// Hashes a pack, and answers what is wrong with it.
+    /// Hashes a pack, and answers what is wrong with it, both times that it is read.
     fn hash(&mut self, pack: PackId, size: u64) -> Result<Option<String>, Error> {
+        match self.hash_once(pack, size)? {
+            Some(_) => self.hash_once(pack, size),
+            None => Ok(None),
+        }
+    }
+
+    fn hash_once(&mut self, pack: PackId, size: u64) -> Result<Option<String>, Error> {
         let (fold, io, key) = (self.repo.fold(), &self.repo.io, layout::pack(pack));
         let bytes = match io.get_small(&key, size).map_err(|error| io.missing(error, &key)) {
             Ok(bytes) => bytes,
@@ -331,18 +338,11 @@ impl Check<'_, '_> {
             for extent in content_parts(reader, &entry) {
                 let Some(extent) = self.tolerate(extent)? else { break };
                 let Some(reference) = extent.chunk else { continue };
-                // Frame lists that do not open name nothing, so this pack may not have been looked at yet.
-                let located = reader.locate(reference.frame());
-                if !self.bad.contains_key(&reference.pack)
-                    && let Some((pack, _)) = self.suspect(reference.pack, located)?
-                {
-                    others.insert(reference.pack, pack.size);
-                    continue;
-                }
+                let Some(bad) = self.bad_pack_of(&reference, &mut others)? else { continue };
                 let read = reader.chunk(&reference);
                 if self.is_lost(read)? {
                     let path = entry.path.to_string();
-                    lost.entry(reference.pack).or_insert((0, path)).0 += 1;
+                    lost.entry(bad).or_insert((0, path)).0 += 1;
                     break;
                 }
             }
@@ -365,6 +365,24 @@ impl Check<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The bad pack that this chunk is to be had from, if it is: where a sweep moved it to, or the one that it was stored in.
+    /// Other packs are noted with their sizes: frame lists that do not open name nothing, so they may be new.
+    fn bad_pack_of(
+        &mut self,
+        reference: &Reference,
+        others: &mut BTreeMap<PackId, u64>,
+    ) -> Result<Option<PackId>, Error> {
+        let located = self.reader.locate(reference.frame());
+        let place = located.as_ref().ok().and_then(|(pack, _)| layout::parse_pack(pack.key.as_str()));
+        let mut at_hand = place.into_iter().chain([reference.pack]);
+        if let Some(bad) = at_hand.find(|pack| self.bad.contains_key(pack)) {
+            return Ok(Some(bad));
+        }
+        let Some((pack, _)) = self.suspect(reference.pack, located)? else { return Ok(Some(reference.pack)) };
+        others.insert(place.unwrap_or(reference.pack), pack.size);
+        Ok(None)
     }
 
     /// Packs that only the tree led to, because the lists that name them are damaged.
