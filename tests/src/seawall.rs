@@ -235,6 +235,11 @@ pub struct Said {
 }
 
 impl Said {
+    /// What it answered, as text.
+    pub fn out_text(&self) -> String {
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+
     /// What came of a run that has ended.
     ///
     /// # Panics

@@ -183,3 +183,23 @@ fn signer_of(machine: &Machine) -> Signer {
     let seed = format::id::from_hex(text.trim().rsplit(' ').next().unwrap()).unwrap();
     Signer::from_seed(&zeroize::Zeroizing::new(seed.try_into().unwrap()))
 }
+
+/// Whoever has read an entry keeps it, so only reading it again shows that the region lost it.
+#[test]
+fn an_entry_that_is_lost_where_its_host_remembers_it_is_found_by_a_verification() {
+    let machine = grown();
+    machine.done(&["verify"]);
+    for (name, bytes) in entries(&machine) {
+        fs::write(place(&machine, &name), &bytes[..bytes.len() / 2]).unwrap();
+        for level in ["L1", "L2"] {
+            let verify = machine.run(&["verify", "--level", level]);
+            assert!(
+                verify.code == 3 && verify.out_text().contains("entries of the history are damaged"),
+                "{verify}"
+            );
+            assert!(verify.err.contains(&name), "{name}: {verify}");
+        }
+        fs::write(place(&machine, &name), &bytes).unwrap();
+    }
+    machine.done(&["verify"]);
+}

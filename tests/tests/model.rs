@@ -114,6 +114,11 @@ fn undo_and_hold_keep_what_they_acknowledge() {
 }
 
 #[test]
+fn what_was_brought_back_in_vain_is_looked_at_when_it_is_brought_back_again() {
+    holds(&scenarios::reviving_again(Rules::all()));
+}
+
+#[test]
 fn a_restore_follows_what_moves() {
     holds(&scenarios::moving(Rules::all()));
 }

@@ -200,18 +200,82 @@ fn a_backup_at_work_keeps_its_basis_and_what_it_stored() {
     assert_restores(&machine, &point, &Listing::of(&machine.at("tree")), "out");
 }
 
+/// Kills a backup of this host in its middle, and answers its session.
+fn killed_backup(machine: &Machine) -> String {
+    write(machine, "more", 4, 40 << 20);
+    let mut dies = machine.start(&["backup", "tree", "--limit-upload", "1M"]);
+    let session = at_work(machine, "write");
+    std::thread::sleep(Duration::from_millis(500));
+    kill_process(Pid::from_child(&dies), Signal::KILL).unwrap();
+    dies.wait().unwrap();
+    session
+}
+
+#[test]
+fn a_process_that_died_on_this_host_holds_up_nobody() {
+    let (machine, first, second) = with_two_points();
+    let truth = Listing::of(&machine.at("tree"));
+    killed_backup(&machine);
+    machine.done(&["forget", "--apply", &first]);
+    let before = stored(&machine);
+    machine.done(&["sweep", "--apply", "--wait", "0"]);
+    assert!(stored(&machine) + (5 << 20) <= before, "{} of {before}", stored(&machine));
+    let dead = killed_backup(&machine);
+    fs::remove_file(machine.at("tree/more")).unwrap();
+    backed_up(&machine);
+    let sessions = machine.json(&["session", "list"])["sessions"].clone();
+    let state = |id: &str| {
+        sessions.as_array().unwrap().iter().find(|one| one["session"] == id).unwrap()["state"].clone()
+    };
+    assert_eq!(state(&dead), "expired", "the next backup gave it up: {sessions}");
+    assert_restores(&machine, &second, &truth, "out");
+}
+
+#[test]
+fn a_process_of_this_host_that_lives_is_not_given_up() {
+    let (machine, first, _) = with_two_points();
+    write(&machine, "more", 4, 6 << 20);
+    let backup = machine.start(&["backup", "tree", "--limit-upload", "2M"]);
+    at_work(&machine, "write");
+    let idle = machine.done(&["sweep", "--apply", "--wait", "0"]);
+    assert!(!idle.out_text().contains("at work"), "where nothing is condemned nobody is waited for: {idle}");
+    machine.done(&["forget", "--apply", &first]);
+    machine.run(&["sweep", "--apply", "--wait", "0"]).assert_failed(5, "session list");
+    backed_up(&machine);
+    let said = ended(backup);
+    assert_eq!(said.code, 0, "{said}");
+    swept(&machine);
+    assert_restores(&machine, "latest", &Listing::of(&machine.at("tree")), "out");
+}
+
+#[test]
+fn what_only_a_dead_session_needs_is_told() {
+    let (machine, first, _) = with_two_points();
+    let other = Machine::with_key_of(&machine);
+    let mut dies = other.start(&["restore", &first, "--into", "out", "--limit-download", "1M"]);
+    at_work(&machine, "read");
+    kill_process(Pid::from_child(&dies), Signal::KILL).unwrap();
+    dies.wait().unwrap();
+    machine.done(&["forget", "--apply", &first]);
+    let plan = machine.json(&["sweep"])["plan"].clone();
+    assert!(plan["for_sessions"]["bytes"].as_u64().unwrap() > 5 << 20, "{plan}");
+    machine.run(&["sweep", "--apply", "--wait", "0"]).assert_failed(5, "session list");
+    other.done(&["backup", "out", "--source", "other"]);
+    machine.done(&["sweep", "--apply", "--wait", "0"]);
+    assert_eq!(machine.json(&["sweep"])["plan"]["for_sessions"]["packs"], 0);
+}
+
 #[test]
 fn a_dead_session_is_waited_for_until_somebody_lets_it_expire() {
     let (machine, first, second) = with_two_points();
     let truth = Listing::of(&machine.at("tree"));
-    write(&machine, "more", 4, 40 << 20);
-    let mut dies = machine.start(&["backup", "tree", "--limit-upload", "1M"]);
-    let session = at_work(&machine, "write");
-    kill_process(Pid::from_child(&dies), Signal::KILL).unwrap();
-    dies.wait().unwrap();
+    let other = Machine::with_key_of(&machine);
+    let session = killed_backup(&other);
     machine.done(&["forget", "--apply", &first]);
     let waits = machine.run(&["sweep", "--apply", "--wait", "0"]);
     waits.assert_failed(5, "session list");
+    let named = waits.out_text().matches("is at work").count();
+    assert_eq!(named, 1, "sessions that are over are not named: {waits}");
     let before = stored(&machine);
     machine.run(&["session", "expire", "ffff"]).assert_failed(4, "session list");
     machine.done(&["session", "expire", &session[..10]]);
@@ -226,20 +290,13 @@ fn a_dead_session_is_waited_for_until_somebody_lets_it_expire() {
 #[test]
 fn a_session_that_shows_no_sign_of_life_is_given_up() {
     let (machine, first, _) = with_two_points();
-    write(&machine, "more", 4, 40 << 20);
-    let mut dies = machine.start(&["backup", "tree", "--limit-upload", "1M"]);
-    let session = at_work(&machine, "write");
-    kill_process(Pid::from_child(&dies), Signal::KILL).unwrap();
-    dies.wait().unwrap();
+    let other = Machine::with_key_of(&machine);
+    let session = killed_backup(&other);
     machine.done(&["forget", "--apply", &first]);
     let did = machine.json(&["sweep", "--apply", "--wait", "1m", "--expire-after", "2s"]);
     assert_eq!(did["swept"]["expired"], Value::from(vec![session]), "{did}");
     assert!(did["swept"]["deleted"]["bytes"].as_u64().unwrap() > 5 << 20, "{did}");
-    let mut dies = machine.start(&["backup", "tree", "--limit-upload", "1M"]);
-    at_work(&machine, "write");
-    std::thread::sleep(Duration::from_millis(500));
-    kill_process(Pid::from_child(&dies), Signal::KILL).unwrap();
-    dies.wait().unwrap();
+    killed_backup(&other);
     let did = machine.json(&["sweep", "--apply", "--wait", "1m", "--expire-after", "1s"]);
     assert_eq!(
         did["swept"]["expired"].as_array().unwrap().len(),
@@ -256,7 +313,17 @@ fn a_backup_that_was_given_up_while_at_work_does_not_claim_its_point() {
     let session = at_work(&machine, "write");
     machine.done(&["session", "expire", &session]);
     let said = ended(backup);
-    said.assert_failed(5, "gave this session up");
+    said.assert_failed(5, "was given up before its work counted");
+    assert_eq!(
+        machine.points(),
+        Vec::<String>::new(),
+        "nobody was told to have it, and a sweep may take parts of it"
+    );
+    let forgotten = machine.json(&["points", "--forgotten"])["points"].clone();
+    assert_eq!(
+        forgotten[0]["forgotten"][0]["reasons"][0],
+        "what made it or brought it back was given up before it counted"
+    );
     let point = backed_up(&machine);
     swept(&machine);
     assert_restores(&machine, &point, &Listing::of(&machine.at("tree")), "out");
@@ -438,7 +505,7 @@ fn a_dry_run_writes_nothing() {
     let other = Machine::with_key_of(&machine);
     for host in [&machine, &other] {
         let said = host.done(&["sweep"]);
-        let told = String::from_utf8_lossy(&said.out).into_owned();
+        let told = said.out_text();
         assert!(told.contains("--apply") && told.contains("never verified"), "{told}");
         assert_eq!(all(), before);
     }
@@ -513,6 +580,47 @@ fn a_directory_that_does_not_read_for_a_while_costs_a_point_that_was_brought_bac
     swept(&machine);
     assert!(before.iter().any(|pack| !pack.exists()), "what was condemned was moved");
     assert_restores(&machine, &point, &truth, "back");
+}
+
+/// What sweeps moved lies in one place only, for points that were forgotten once too.
+#[test]
+fn a_moved_pack_that_is_away_for_a_while_costs_no_point_anything() {
+    let acts: [&[&str]; 3] =
+        [&["forget", "--undo"], &["hold", "--reason", "a case"], &["pin", "--for", "30d"]];
+    for act in acts {
+        let machine = Machine::with_repository();
+        // Names that make several nodes of the tree.
+        let name = |kind: &str, number: u64| {
+            format!("{kind}-{number}-{:02x?}", odd::noise(number, 50)).replace(", ", "")
+        };
+        for kind in ["goes", "stays"] {
+            (0..1500).for_each(|number| {
+                write(&machine, &name(kind, number), 2 * number + u64::from(kind == "goes"), 2000)
+            });
+        }
+        let first = backed_up(&machine);
+        (0..1500).for_each(|number| fs::remove_file(machine.at("tree").join(name("goes", number))).unwrap());
+        let second = backed_up(&machine);
+        let truth = Listing::of(&machine.at("tree"));
+        machine.done(&["forget", "--apply", "--even-last", &first, &second]);
+        machine.done(&[act, &[second.as_str()]].concat());
+        let before = packs(&machine);
+        machine.done(&["sweep", "--apply", "--repack-below", "100"]);
+        let moved: Vec<PathBuf> = packs(&machine).into_iter().filter(|pack| !before.contains(pack)).collect();
+        assert_eq!(moved.len(), 2, "content and tree were moved");
+        write(&machine, "new", 99, 300_000);
+        let third = backed_up(&machine);
+        machine.done(&["forget", "--apply", "--even-last", &third]);
+        for pack in &moved {
+            fs::rename(pack, machine.at("away")).unwrap();
+            let there = packs(&machine);
+            machine.run(&["sweep", "--apply"]).assert_failed(3, "nothing may be deleted");
+            assert_eq!(packs(&machine), there, "{act:?}");
+            fs::rename(machine.at("away"), pack).unwrap();
+        }
+        swept(&machine);
+        assert_restores(&machine, &second, &truth, "back");
+    }
 }
 
 #[test]

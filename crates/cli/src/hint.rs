@@ -142,17 +142,25 @@ fn of_sweep(error: &repo::Error, flags: &str) -> Option<String> {
                 .to_owned()
         }
         E::PointsGone(_) => format!("`seawall points{flags}` lists what can still be restored"),
-        E::Kept { point, reason } => of_guard(point, *reason, flags),
+        E::Kept { point, reason, hold } => of_guard(point, *reason, hold.as_deref(), flags),
         _ => return None,
     })
 }
 
-fn of_guard(point: &format::id::PointId, reason: repo::retention::Reason, flags: &str) -> String {
+fn of_guard(
+    point: &format::id::PointId,
+    reason: repo::retention::Reason,
+    hold: Option<&format::fact::Hold>,
+    flags: &str,
+) -> String {
     use repo::retention::Reason as R;
     match reason {
         R::Held => {
-            let point = crate::show::short(point);
-            format!("if that is yours to decide, `seawall release {point}{flags}` ends the hold")
+            let source = hold.and_then(|hold| hold.source.as_ref());
+            let what =
+                source.map_or_else(|| crate::show::short(point), |s| crate::show::shell_word(s.as_ref()));
+            let of = if source.is_some() { "the hold of the whole source" } else { "the hold" };
+            format!("if that is yours to decide, `seawall release {what}{flags}` ends {of}")
         }
         R::Pinned => format!("`seawall points --json{flags}` says until when; pins cannot be taken back"),
         _ => "add --even-last to forget it all the same".to_owned(),

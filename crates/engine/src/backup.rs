@@ -250,7 +250,7 @@ fn choose_basis(repo: &Repo, request: &Request) -> Option<PointId> {
     let newest = match request.kind {
         Some(PointKind::Full) => return None,
         Some(PointKind::Differential) => live.iter().rev().find(|p| fits(p.point.kind)).copied(),
-        _ => fold.newest(Some(&request.source), i64::MAX),
+        _ => fold.newest(Some(&request.source), i64::MAX, &BTreeSet::new()),
     };
     newest.map(|p| p.point.id)
 }

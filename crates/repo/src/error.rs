@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use format::fact::Hold;
 use format::id::{PointId, RepoId, WriterId};
 use world::{Remedied, Remedy};
 
@@ -209,15 +210,17 @@ pub enum Error {
         entries: usize,
     },
     /// A guard keeps the point.
-    #[error("point {:.12} is not forgotten: {}", point.to_string(), why(*reason))]
+    #[error("point {:.12} is not forgotten: {}{}", point.to_string(), why(*reason), held(hold.as_deref()))]
     Kept {
         /// The point.
         point: PointId,
         /// Which guard.
         reason: Reason,
+        /// What holds it, if it is held: a hold of its whole source if there is one.
+        hold: Option<Box<Hold>>,
     },
     /// Part of each of these points is gone, so nothing keeps them.
-    #[error("{} gone: a sweep took what they need, or is about to", are(.0))]
+    #[error("{} gone: a sweep took part of what is needed, or is about to", are(.0))]
     PointsGone(Vec<PointId>),
     /// Several points of that name.
     #[error("{asked} could be any of {}", list(candidates))]
@@ -285,6 +288,10 @@ fn are(points: &[PointId]) -> String {
         list(points),
         if points.len() == 1 { "is" } else { "are" }
     )
+}
+
+fn held(hold: Option<&Hold>) -> String {
+    hold.map(|hold| format!(" ({:?})", hold.reason)).unwrap_or_default()
 }
 
 /// What a guard says of a point that it keeps.

@@ -190,6 +190,8 @@ pub struct Fold {
     moves: Vec<Moved>,
     forgets: BTreeMap<PointId, BTreeSet<Forgotten>>,
     undone: BTreeSet<(PointId, EntryId)>,
+    /// Sessions that brought a point back, or kept it.
+    revivers: BTreeMap<PointId, BTreeSet<(WriterId, SessionId)>>,
     pins: BTreeMap<PointId, i64>,
     verifications: BTreeMap<PointId, Vec<Verified>>,
     /// Entries of revoked writers that count all the same.
@@ -453,15 +455,20 @@ impl Fold {
             Fact::Point(point) => self.take_point(*point, id, entry.clear.time),
             Fact::Forget(forget) => self.take_forget(forget, *id, entry.clear.time),
             Fact::Undo(undo) => {
+                undo.points.iter().for_each(|(point, _)| self.take_reviver(*point, id));
                 let pairs = undo.points.into_iter().flat_map(|(p, by)| by.into_iter().map(move |e| (p, e)));
                 self.undone.extend(pairs);
             }
             Fact::Pin(pin) => {
+                self.take_reviver(pin.point, id);
                 let until = pin.until.unwrap_or(i64::MAX);
                 let longest = self.pins.entry(pin.point).or_insert(until);
                 *longest = (*longest).max(until);
             }
-            Fact::Hold(hold) => self.take_hold(hold, id, entry.clear.time),
+            Fact::Hold(hold) => {
+                hold.point.into_iter().for_each(|point| self.take_reviver(point, id));
+                self.take_hold(hold, id, entry.clear.time);
+            }
             Fact::Release(release) => {
                 self.releases.insert(release.hold);
             }
@@ -533,11 +540,12 @@ impl Fold {
         self.unknown.iter().find(|fact| fact.critical.iter().any(|v| v == verb))
     }
 
-    /// The newest live point of `source`, or of all, that is not after `latest` (UTC nanoseconds) and whose clock was not
-    /// ahead.
-    pub fn newest(&self, source: Option<&str>, latest: i64) -> Option<&PointRecord> {
+    /// The newest live point of `source`, or of all, that is not after `latest` (UTC nanoseconds), whose clock was not ahead,
+    /// and that is none of `but`.
+    pub fn newest(&self, source: Option<&str>, latest: i64, but: &BTreeSet<PointId>) -> Option<&PointRecord> {
         let live = self.live(source);
-        let mut believable = live.iter().rev().filter(|p| p.point.as_of <= latest);
+        let mut believable =
+            live.iter().rev().filter(|p| p.point.as_of <= latest && !but.contains(&p.point.id));
         believable.find(|p| !is_ahead(p, &live)).copied()
     }
 

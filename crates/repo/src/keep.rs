@@ -33,9 +33,6 @@ const ROUNDS_MAX: usize = 3;
 /// The level of a verification that restores.
 const L3: u8 = 3;
 
-/// The level of a verification that shows a point of a session that was given up to be whole.
-const L2: u8 = 2;
-
 /// What time it is by this host's clock, and what others have borne out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
@@ -56,6 +53,9 @@ impl Moment {
         self.believed() < self.wall
     }
 }
+
+/// Why a point is forgotten that nobody was told to have.
+const WITHDRAWN: &str = "what made it or brought it back was given up before it counted";
 
 /// Whether the last point of a source that can be restored may be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +107,6 @@ impl Fold {
     fn candidate<'f>(&self, record: &'f PointRecord, region: &str) -> Candidate<'f> {
         let (point, standing) = (&record.point, record.standing(region));
         let level = standing.best.map(|verified| verified.level);
-        let given_up = self.expired.contains(&(record.entry.writer, record.entry.session));
-        let is_unproven = given_up && level.is_none_or(|level| level < L2);
         Candidate {
             id: point.id,
             source: &point.source,
@@ -117,7 +115,8 @@ impl Fold {
             tags: &point.tags,
             pinned_until: record.pinned_until,
             is_held: record.is_held(),
-            is_damaged: standing.damaged.is_some() || is_unproven || !record.is_live_in(region),
+            is_damaged: standing.damaged.is_some() || !record.is_live_in(region),
+            is_doubtful: self.is_doubtful(record, region),
             is_proven: level.is_some_and(|level| level >= L3),
             is_ahead: false,
         }
@@ -136,6 +135,31 @@ impl Repo {
         };
         let times = log.entries.values().map(|entry| (entry.clear.time.time, entry.clear.writer));
         Moment { wall: self.world.now_ns(), other: times.filter(|(_, id)| is_other(id)).max() }
+    }
+
+    /// Takes back what a session stated that was given up before it counted: parts of what it made or brought back may be
+    /// swept. Where that fails, its points stay listed as doubtful ones, and a verification tells.
+    pub(crate) fn withdraw(&self, signer: &Signer, stated: &[Fact]) {
+        if self.must_maintain(signer).is_err() {
+            return;
+        }
+        let mut points: BTreeSet<PointId> = BTreeSet::new();
+        let mut against = Vec::new();
+        for fact in stated {
+            match fact {
+                Fact::Point(point) => drop(points.insert(point.id)),
+                Fact::Undo(undone) => points.extend(undone.points.iter().map(|(point, _)| *point)),
+                Fact::Hold(hold) => against.push(Fact::Release(Release { hold: hold.hold })),
+                _ => {}
+            }
+        }
+        if !points.is_empty() {
+            let points = points.into_iter().collect();
+            against.push(Fact::Forget(Forget { points, regions: None, reason: WITHDRAWN.to_owned() }));
+        }
+        if !against.is_empty() {
+            let _ = self.state_alone(signer, vec![against]);
+        }
     }
 
     /// The end of a pin that begins now, for what adds a length of time to a moment: never earlier than by what anybody
@@ -181,7 +205,10 @@ impl Repo {
         for point in points {
             let reasons = kept.get(point).into_iter().flatten();
             if let Some(reason) = reasons.copied().find(|reason| stops(*reason, last)) {
-                return Err(Error::Kept { point: *point, reason });
+                let held = fold.points.get(point).into_iter().flat_map(|record| &record.held_by);
+                let holds = held.filter_map(|id| Some(fold.holds.get(id)?.hold.clone()));
+                let hold = holds.max_by_key(|hold| hold.source.is_some()).map(Box::new);
+                return Err(Error::Kept { point: *point, reason, hold });
             }
         }
         Ok(())
@@ -247,6 +274,23 @@ impl Repo {
             kept.gone.extend(now.gone);
         }
         Ok(kept)
+    }
+
+    /// Those of these points whose root was swept, or is about to be: nothing brings them back. Of others parts may be gone all
+    /// the same, which bringing them back tells.
+    ///
+    /// # Errors
+    /// Of the region.
+    pub fn swept(&self, points: &[&PointRecord]) -> Result<BTreeSet<PointId>, Error> {
+        let (sweeps, fold) = (self.stated_sweeps(false)?, self.fold());
+        let region = self.io.region_name();
+        let is_gone = |record: &&&PointRecord| {
+            let frame = record.point.root.frame();
+            let moved = fold.moved.get(&(region.to_owned(), frame.pack, frame.ordinal));
+            let mut places = moved.into_iter().flatten().chain([&frame.pack]);
+            places.all(|pack| sweeps.is_condemned(pack))
+        };
+        Ok(points.iter().filter(is_gone).map(|record| record.point.id).collect())
     }
 
     /// Releases holds. What else keeps a point, or forgot it before, counts from then on.

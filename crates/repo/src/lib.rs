@@ -5,6 +5,7 @@
 //! pack.
 
 mod admin;
+mod alive;
 mod at_work;
 mod catalog;
 mod error;

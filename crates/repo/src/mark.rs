@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::fold::Fold;
 use crate::io::Wanted;
 use crate::layout;
-use crate::protocol::Mark;
+use crate::protocol::{Mark, Sweeps};
 use crate::reader::GRID;
 use crate::repo::Repo;
 use crate::stated::Real;
@@ -166,7 +166,7 @@ impl<'r> Marker<'r> {
     pub(crate) fn mark(&mut self, points: &BTreeSet<PointId>) -> Result<Marked, Error> {
         self.renew();
         let mut marked = Marked::default();
-        self.add(&mut marked, points, &|_| false)?;
+        self.add(&mut marked, points, None)?;
         Ok(marked)
     }
 
@@ -177,17 +177,26 @@ impl<'r> Marker<'r> {
         self.renew();
         let (live, roots) = mark.points.iter().copied().partition(|point| self.must_be_whole(mark, point));
         let mut marked = Marked::default();
-        self.add(&mut marked, &live, &|_| false)?;
-        self.add(&mut marked, &roots, &|frame| mark.sweeps.is_condemned(&frame.pack))?;
+        match self.add(&mut marked, &live, None) {
+            Err(Error::Unmarked { .. }) if live.iter().any(|point| !self.is_wanted(point)) => {
+                return Err(Error::Raced(
+                    "points were forgotten and swept while this sweep looked at them".into(),
+                ));
+            }
+            added => added?,
+        }
+        self.add(&mut marked, &roots, Some(&mark.sweeps))?;
         Ok(marked)
     }
 
-    /// Whether nothing of the point can have been swept: it is live, always was, and no sweep gave up the session that made it.
-    /// What a session that was given up made or brought back is not acknowledged, and may be gone.
+    fn is_wanted(&self, point: &PointId) -> bool {
+        self.fold.points.get(point).is_some_and(|record| record.is_live_in(self.repo.io.region_name()))
+    }
+
+    /// Whether nothing of the point can have been swept: it is live, and what made it or brought it back was not given up.
     fn must_be_whole(&self, mark: &Mark<Real>, point: &PointId) -> bool {
-        let Some(record) = self.fold.points.get(point) else { return false };
-        let given_up = self.fold.expired.contains(&(record.entry.writer, record.entry.session));
-        mark.logs.is_live(point) && !given_up && !self.fold.was_ever_forgotten(point)
+        let record = self.fold.points.get(point);
+        mark.logs.is_live(point) && record.is_some_and(|record| !self.fold.may_lack(record))
     }
 
     fn renew(&mut self) {
@@ -200,34 +209,33 @@ impl<'r> Marker<'r> {
         &mut self,
         marked: &mut Marked,
         points: &BTreeSet<PointId>,
-        may_be_gone: &dyn Fn(&FrameId) -> bool,
+        swept: Option<&Sweeps<Real>>,
     ) -> Result<(), Error> {
         let roots = points.iter().filter_map(|point| self.fold.points.get(point));
         let mut open: Vec<FrameId> = roots.map(|record| record.point.root.frame()).collect();
         open.retain(|frame| marked.insert(*frame));
         while !open.is_empty() {
-            let found = self.follow(open, may_be_gone)?;
+            let found = self.follow(open, swept)?;
             open = found.into_iter().filter(|frame| marked.insert(*frame)).collect();
         }
         Ok(())
     }
 
-    /// The frames that these refer to.
-    fn follow(
-        &mut self,
-        open: Vec<FrameId>,
-        may_be_gone: &dyn Fn(&FrameId) -> bool,
-    ) -> Result<Vec<FrameId>, Error> {
+    /// The frames that these refer to. What sweeps may have taken, each place of it, may be gone.
+    fn follow(&mut self, open: Vec<FrameId>, swept: Option<&Sweeps<Real>>) -> Result<Vec<FrameId>, Error> {
         let substitutes = self.substitutes_of(&open)?;
         let mut found = substitutes.values().flatten().copied().collect();
         let mut nowhere = self.take_all_refs(open, &mut found)?;
         if !nowhere.is_empty() && self.look_again(&nowhere)? {
             nowhere = self.take_all_refs(nowhere, &mut found)?;
         }
-        let is_unread = |frame: &FrameId| self.places(*frame).any(|place| self.is_unread(place));
-        // What does not read is not gone.
-        let is_fine =
-            |frame: &FrameId| substitutes.contains_key(frame) || may_be_gone(frame) && !is_unread(frame);
+        // What does not read is not gone, nor is what no sweep condemned.
+        let may_be_gone =
+            |sweeps: &Sweeps<Real>, place| sweeps.is_condemned(&place) && !self.is_unread(place);
+        let is_gone = |frame: &FrameId| {
+            swept.is_some_and(|sweeps| self.places(*frame).all(|place| may_be_gone(sweeps, place)))
+        };
+        let is_fine = |frame: &FrameId| substitutes.contains_key(frame) || is_gone(frame);
         match nowhere.iter().find(|frame| !is_fine(frame)) {
             Some(frame) => Err(self.unmarked(*frame)),
             None => Ok(found),

@@ -182,6 +182,14 @@ pub struct Reader<'r> {
     fetched: AtomicU64,
 }
 
+/// What does not read is read again, as bytes are lost on their way more often than at rest.
+fn twice<T>(read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    match read() {
+        Err(Error::Object { .. }) => read(),
+        once => once,
+    }
+}
+
 impl<'r> Reader<'r> {
     /// A reader; refused if a fact forbids it that this program does not know.
     pub fn new(repo: &'r Repo) -> Result<Reader<'r>, Error> {
@@ -251,7 +259,7 @@ impl<'r> Reader<'r> {
         if let Some(why) = lock(&self.broken).get(&pack) {
             return Err(self.repo.io.damaged(&layout::pack(pack), why));
         }
-        match self.open_pack(pack) {
+        match twice(|| self.open_pack(pack)) {
             Ok(opened) => {
                 let opened = Arc::new(opened);
                 lock(&self.directories).put(pack, opened.clone(), opened.bytes());
@@ -349,7 +357,7 @@ impl<'r> Reader<'r> {
         if let Some(known) = lock(&self.frames).get(&frame) {
             return Ok(known);
         }
-        let raw = self.in_places(frame, |place| self.frame_in(place, frame))?;
+        let raw = self.in_places(frame, |place| twice(|| self.frame_in(place, frame)))?;
         debug_assert!(raw.bytes.len() <= FRAME_BYTES_MAX, "directories are checked");
         lock(&self.frames).put(frame, raw.clone(), raw.bytes.len());
         Ok(raw)

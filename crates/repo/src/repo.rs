@@ -25,6 +25,7 @@ use crate::fold::{DRIFT_NS_MAX, Finding, Fold, PointRecord};
 use crate::io::Io;
 use crate::layout;
 use crate::log::{Log, LogEntry, Reading, Refreshed};
+use crate::mark::Marker;
 use crate::protocol::Rules;
 use crate::state::State;
 use crate::stated::Statements;
@@ -347,13 +348,13 @@ impl Repo {
         let live = fold.live(source);
         if asked == "latest" {
             self.must_know_newest()?;
-            let newest = fold.newest(source, self.world.now_ns().saturating_add(DRIFT_NS_MAX));
+            let newest = self.newest_whole(source, self.world.now_ns().saturating_add(DRIFT_NS_MAX))?;
             let none = match source {
                 _ if live.is_empty() && source.is_none() => "yet: nothing was backed up here".to_owned(),
                 Some(source) => format!("of {source} yet"),
                 None => "that is believable: all are of a time to come".to_owned(),
             };
-            return newest.cloned().ok_or_else(|| self.no_point(none));
+            return newest.ok_or_else(|| self.no_point(none));
         }
         let found: Vec<&&PointRecord> =
             live.iter().filter(|p| p.point.id.to_string().starts_with(asked) && !asked.is_empty()).collect();
@@ -377,7 +378,31 @@ impl Repo {
         let none = || {
             oldest().map_or_else(|| "yet".to_owned(), |id| format!("that is so old: the oldest is {id:.12}"))
         };
-        fold.newest(source, at).cloned().ok_or_else(|| self.no_point(none()))
+        self.newest_whole(source, at)?.ok_or_else(|| self.no_point(none()))
+    }
+
+    /// The newest point by [`Fold::newest`], past doubtful ones of which something was swept; if all are such, the newest.
+    fn newest_whole(&self, source: Option<&str>, at: i64) -> Result<Option<PointRecord>, Error> {
+        let (fold, mut lacking) = (self.fold(), BTreeSet::new());
+        while let Some(newest) = fold.newest(source, at, &lacking) {
+            if self.has_all(newest)? {
+                return Ok(Some(newest.clone()));
+            }
+            lacking.insert(newest.point.id);
+        }
+        Ok(fold.newest(source, at, &BTreeSet::new()).cloned())
+    }
+
+    /// Whether nothing of the point was swept; packs are looked into only where that is in doubt.
+    fn has_all(&self, record: &PointRecord) -> Result<bool, Error> {
+        if !self.fold().is_doubtful(record, self.io.region_name()) || self.bundle.newest().catalog.is_none() {
+            return Ok(true);
+        }
+        match Marker::new(self).mark(&BTreeSet::from([record.point.id])) {
+            Ok(_) => Ok(true),
+            Err(Error::Unmarked { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// There is no such point; or there may have been, where some of the history is lost.

@@ -73,10 +73,19 @@ pub struct Candidate<'p> {
     pub is_held: bool,
     /// Whether damage of it is known.
     pub is_damaged: bool,
+    /// Whether parts of it may have been swept, as a session was given up: nobody has looked.
+    pub is_doubtful: bool,
     /// Whether it was restored for a proof (L3).
     pub is_proven: bool,
     /// Whether its clock was ahead.
     pub is_ahead: bool,
+}
+
+impl Candidate<'_> {
+    /// Whether it is as good as any.
+    fn is_sound(&self) -> bool {
+        !self.is_damaged && !self.is_doubtful
+    }
 }
 
 /// Why a point is kept.
@@ -106,6 +115,8 @@ pub enum Reason {
     Young,
     /// Its clock was ahead.
     Ahead,
+    /// Parts of it may be gone, and it may be the best there is: whoever verifies it knows.
+    Doubtful,
 }
 
 impl Reason {
@@ -124,6 +135,7 @@ impl Reason {
             Reason::Least => "least",
             Reason::Young => "young",
             Reason::Ahead => "clock_ahead",
+            Reason::Doubtful => "doubtful",
         }
     }
 
@@ -204,11 +216,12 @@ fn apply_guards(guard: Guard, points: &[&Candidate<'_>], give: &mut impl FnMut(&
             (is_pinned, Reason::Pinned),
             (point.is_held, Reason::Held),
             (point.is_ahead, Reason::Ahead),
+            (point.is_doubtful && !point.is_damaged, Reason::Doubtful),
             (point.stored > guard.young_since, Reason::Young),
         ];
         reasons.into_iter().filter(|(so, _)| *so).for_each(|(_, reason)| give(point, reason));
     }
-    let restorable = || points.iter().filter(|point| !point.is_damaged && !point.is_ahead);
+    let restorable = || points.iter().filter(|point| point.is_sound() && !point.is_ahead);
     restorable().take(guard.least as usize).for_each(|point| give(point, Reason::Least));
     // With none that is known to be whole, the newest of all may be the best there is.
     if let Some(point) = restorable().next().or(points.first()) {
@@ -227,9 +240,9 @@ fn apply_rules(
     give: &mut impl FnMut(&Candidate<'_>, Reason),
 ) {
     if let Some(last) = keep.last {
-        let sound = points.iter().filter(|point| !point.is_damaged);
-        let damaged = points.iter().filter(|point| point.is_damaged);
-        sound.chain(damaged).take(last.get() as usize).for_each(|point| give(point, Reason::Last));
+        let sound = points.iter().filter(|point| point.is_sound());
+        let others = points.iter().filter(|point| !point.is_sound());
+        sound.chain(others).take(last.get() as usize).for_each(|point| give(point, Reason::Last));
     }
     for (period, count) in &keep.periods {
         apply_period(*period, count.get() as usize, points, zone, give);
@@ -253,13 +266,13 @@ fn apply_period(
     let mut stands: BTreeMap<Place, &Candidate<'_>> = BTreeMap::new();
     for point in points {
         let stand = stands.entry(period.place(point.as_of, zone)).or_insert(point);
-        if stand.is_damaged && !point.is_damaged {
+        if !stand.is_sound() && point.is_sound() {
             *stand = point;
         }
     }
     stands.values().rev().take(count).for_each(|point| give(point, Reason::Of(period)));
     if stands.len() < count {
-        let sound = points.iter().rev().find(|point| !point.is_damaged);
+        let sound = points.iter().rev().find(|point| point.is_sound());
         if let Some(point) = sound.or(points.last()) {
             give(point, Reason::OldestOf(period));
         }

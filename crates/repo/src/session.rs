@@ -15,6 +15,7 @@ use format::seal::Signer;
 use format::session::Purpose;
 use world::Chance;
 
+use crate::alive::Alive;
 use crate::error::Error;
 use crate::layout;
 use crate::mark::Marker;
@@ -43,6 +44,7 @@ pub(crate) struct Session<'r> {
     looked: Duration,
     parts_listed: Option<usize>,
     chance: Chance,
+    alive: Option<Alive>,
     /// What of the log did not read before the session was announced, and so says nothing of it.
     bad_before: BTreeSet<String>,
     /// Whether what it says is to count when the region was read behind its entry.
@@ -79,6 +81,7 @@ impl<'r> Session<'r> {
             looked: repo.world.monotonic(),
             parts_listed: None,
             chance,
+            alive: Alive::begin(repo, id),
             bad_before,
             is_acknowledging: false,
             next: None,
@@ -180,12 +183,23 @@ impl<'r> Session<'r> {
         if last {
             facts.extend([Fact::Acknowledged, Fact::End]);
         }
+        let said = facts.clone();
         self.next = Some((facts, Said { brings, deps, local }));
         self.is_acknowledging = last || !stated.is_empty();
         let effect = self.machine.commit(stated, last).map_err(refused)?;
         match self.drive(effect)? {
-            Arrived::Acknowledged | Arrived::Ended => Ok(()),
-            arrived => Err(unexpected(&arrived)),
+            Arrived::Acknowledged => Ok(()),
+            Arrived::Ended => {
+                self.alive.take().into_iter().for_each(Alive::end);
+                Ok(())
+            }
+            arrived => {
+                if arrived == Arrived::CommitAgain {
+                    self.repo.withdraw(&self.signer, &said);
+                    self.alive.take().into_iter().for_each(Alive::end);
+                }
+                Err(unexpected(&arrived))
+            }
         }
     }
 
@@ -322,8 +336,8 @@ fn asks(fact: &Fact, relies: &BTreeSet<Piece>) -> Vec<protocol::Fact<Real>> {
 fn unexpected(arrived: &Arrived<Real>) -> Error {
     Error::Raced(match arrived {
         Arrived::CommitAgain => {
-            "a sweep gave this session up as silent before its work counted; what it stored is \
-                                 found and used by the next run"
+            "this session was given up before its work counted, by a sweep that saw no sign of life or by `session \
+             expire`; what it stored is found and used by the next run, unless a sweep took it"
                 .into()
         }
         Arrived::Failed => {

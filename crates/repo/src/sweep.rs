@@ -63,6 +63,8 @@ pub struct Plan {
     pub orphans: (u64, u64),
     /// Those of sessions that are at work, which stay.
     pub under_way: (u64, u64),
+    /// Those that only sessions at work still need, of points that were forgotten.
+    pub for_sessions: (u64, u64),
     /// Those condemned before and still there.
     pub condemned: (u64, u64),
     /// Those to be repacked, and their sizes.
@@ -100,7 +102,8 @@ pub struct Swept {
     pub spared: BTreeSet<PackId>,
     /// Sessions that were given up as silent.
     pub expired: Vec<(WriterId, SessionId)>,
-    /// Sessions that it waited for in vain: what is condemned is deleted by a later sweep.
+    /// Sessions that it waited for in vain: what is condemned is deleted by a later sweep. Where nothing is, it waits for
+    /// nobody.
     pub waits_for: Vec<(WriterId, SessionId)>,
 }
 
@@ -127,6 +130,8 @@ pub struct Sweep<'r> {
     gone: BTreeSet<PackId>,
     silence: Silence<Real>,
     began_to_wait: Option<Duration>,
+    /// Packs that are condemned and were there.
+    condemned: u64,
     done: Swept,
     failed: Option<Error>,
 }
@@ -163,6 +168,7 @@ impl<'r> Sweep<'r> {
             gone: BTreeSet::new(),
             silence: Silence::new(options.expire_after),
             began_to_wait: None,
+            condemned: 0,
             done: Swept::default(),
             failed: None,
         })
@@ -191,7 +197,24 @@ impl<'r> Sweep<'r> {
             listed: Some(std::sync::Arc::new(listed)),
         };
         let marked = self.marker.mark_needed(&mark)?;
-        Ok(self.planned(&packs, &mark, &marked))
+        let mut plan = self.planned(&packs, &mark, &marked);
+        plan.for_sessions = self.for_sessions(&mark, &marked)?;
+        Ok(plan)
+    }
+
+    /// Packs that nothing would need if nobody were at work, and their sizes.
+    fn for_sessions(&mut self, mark: &Mark<Real>, marked: &Marked) -> Result<(u64, u64), Error> {
+        let live: BTreeSet<_> =
+            mark.points.iter().copied().filter(|point| mark.logs.is_live(point)).collect();
+        let mut packs = (0, 0);
+        if live.len() < mark.points.len() {
+            let mark = Mark { points: live.into(), ..mark.clone() };
+            let without = self.marker.mark_needed(&mark)?;
+            let needed = self.needed_bytes(&mark, &without);
+            let only = self.needed_bytes(&mark, marked).into_keys().filter(|pack| !needed.contains_key(pack));
+            only.for_each(|pack| add(&mut packs, self.sizes.get(&pack).copied().unwrap_or_default()));
+        }
+        Ok(packs)
     }
 
     fn planned(&self, packs: &BTreeSet<PackId>, mark: &Mark<Real>, marked: &Marked) -> Plan {
@@ -276,7 +299,8 @@ impl<'r> Sweep<'r> {
     pub fn apply(mut self, plan: &Plan) -> Result<Swept, Error> {
         let signer = self.repo.enrolled_signer()?;
         self.repo.must_maintain(&signer)?;
-        self.signer = Some(signer);
+        (self.signer, self.condemned) = (Some(signer), plan.condemned.0);
+        self.repo.give_up_dead()?;
         let mut condemned = false;
         loop {
             let deleted = self.done.deleted.0;
@@ -330,6 +354,7 @@ impl<'r> Sweep<'r> {
                 }
             }
         };
+        self.condemned = plan.condemned.0.saturating_add(condemned.len() as u64);
         for pack in condemned {
             add(&mut self.done.condemned, self.sizes.get(&pack).copied().unwrap_or_default());
         }
@@ -344,9 +369,10 @@ impl<'r> Sweep<'r> {
                 return Err(Error::GivenUp);
             }
             if finish.is_waiting() && matches!(effect, Effect::List(crate::protocol::List::Logs { .. })) {
-                if std::mem::replace(&mut has_looked, true) && !self.wait_a_little()? {
-                    self.done.waits_for =
-                        finish.waiting().iter().map(|chain| (chain.writer, chain.session)).collect();
+                let is_idle = self.condemned == 0;
+                if std::mem::replace(&mut has_looked, true) && (is_idle || !self.wait_a_little()?) {
+                    let waiting = finish.waiting().iter().filter(|_| !is_idle);
+                    self.done.waits_for = waiting.map(|chain| (chain.writer, chain.session)).collect();
                     return Ok(());
                 }
                 self.expire_silent(Some(finish.waiting()))?;

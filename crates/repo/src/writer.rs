@@ -113,6 +113,8 @@ impl<'r> Writer<'r> {
         }
         repo.must_have_newest_keys()?;
         let signer = repo.enrolled_signer()?;
+        // No sweep should wait for what died here; where that fails, what follows does too, or it is of no weight.
+        let _ = repo.give_up_dead();
         let writer = WriterId::of(&signer.public());
         let session = Session::open(repo, signer, Purpose::Write, roots)?;
         // The session read the log again. Whoever renews the keys from now on finds this session at work under the old ones.

@@ -151,7 +151,7 @@ pub(super) fn some_point(host: &Host<'_>, chance: &mut Chance) -> Result<Option<
     let live = fold.live(None);
     let lot = usize::try_from(chance.below(live.len() as u64)).expect("a history has few points");
     let drawn = live.get(lot).copied();
-    let newest = drawn.and_then(|record| fold.newest(Some(&record.point.source), i64::MAX));
+    let newest = drawn.and_then(|record| fold.newest(Some(&record.point.source), i64::MAX, &BTreeSet::new()));
     Ok(if chance.below(2) == 0 { newest } else { drawn }.cloned())
 }
 

@@ -57,7 +57,7 @@ fn choose_basis(repo: &Repo, source: &str, kind: Option<PointKind>) -> Option<Po
         Some(PointKind::Differential) => {
             fold.live(Some(source)).into_iter().rev().find(|p| p.point.kind == PointKind::Full)
         }
-        _ => fold.newest(Some(source), i64::MAX),
+        _ => fold.newest(Some(source), i64::MAX, &BTreeSet::new()),
     };
     newest.map(|p| p.point.id)
 }

@@ -44,6 +44,7 @@ pub const ROWS: &[Row] = &[
     ),
     row("expiry that voids", Rule::ExpiryVoidsNothing, s::basis, PointLost),
     row("undo outside a session", Rule::ReviveInSession, s::undoing, RevivedPointLost),
+    row("revived points taken unchecked", Rule::RevivedIsChecked, s::reviving_again, RevivedPointLost),
     row("sessions listed before logs", Rule::LogsBeforeSessions, s::two_folds, PointLost),
     row("logs not listed again behind sessions", Rule::LogsAfterSessions, s::two_folds, PointLost),
     row("roots ignored in the second fold", Rule::RootsAreNeeded, s::two_folds, PointLost),

@@ -218,6 +218,19 @@ pub fn undoing(rules: Rules) -> Scenario {
     Scenario { last_sweep: LastSweep::Everywhere, ..base("undoing", bounds, 2, actors) }
 }
 
+/// What was brought back by a session that was given up is brought back again, and leaned on.
+pub fn reviving_again(rules: Rules) -> Scenario {
+    let leans = Job { roots: set(&[0]), wants: vec![old(0)], new: 1, ..job(1, 1) };
+    let actors = vec![
+        Actor::keeper(rules, vec![forget(20, 0), undo(21, 0), hold(23, 0)]),
+        Actor::sweeper(rules, vec![any(0, &[&[P0]]), FINISH], vec![10]),
+        Actor::writer(rules, vec![leans]),
+        Actor::expirer(30, 1, &[21]),
+    ];
+    let bounds = "forget, undo, hold; 1 writer that leans on the point, 1 sweeper, 1 expiry of the undo";
+    Scenario { last_sweep: LastSweep::Everywhere, ..base("reviving_again", bounds, 1, actors) }
+}
+
 /// Sweepers that move the same frames, and a restore that follows them.
 pub fn moving(rules: Rules) -> Scenario {
     let actors = vec![

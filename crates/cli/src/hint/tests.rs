@@ -48,7 +48,7 @@ fn text(text: &str) -> String {
 fn errors_of_the_repository() {
     use repo::Error as E;
     use repo::retention::Reason as R;
-    let kept = |reason| E::Kept { point: PointId([0; 16]), reason };
+    let kept = |reason| E::Kept { point: PointId([0; 16]), reason, hold: None };
     let (place, object) = (text("p"), text("o"));
     let newer = format::Error::Newer { what: "a pack", found: 2, known: 0 };
     let path = PathBuf::from("f");

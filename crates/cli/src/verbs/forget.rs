@@ -97,7 +97,8 @@ impl Forget {
         repo.allow("forget")?;
         verbs::check_known(&repo, self.source.as_deref())?;
         let (fold, zone) = (repo.fold(), self.zone()?);
-        let (guard, notes) = self.guard(&repo, &zone);
+        let (guard, mut notes) = self.guard(&repo, &zone);
+        notes.extend(shared(&fold, self.source.as_deref()));
         notes.iter().for_each(|note| context.out.note(note));
         let points = fold.candidates(repo.io().region_name(), guard.now);
         let points: Vec<Candidate<'_>> =
@@ -258,6 +259,24 @@ impl Forget {
         })?;
         Ok(verbs::of_history(repo).and(gone))
     }
+}
+
+/// What to know of sources that several hosts back up under one name: rules count their points together.
+fn shared(fold: &Fold, source: Option<&str>) -> Vec<String> {
+    let mut hosts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for record in fold.live(source) {
+        hosts.entry(&record.point.source).or_default().insert(&record.point.host);
+    }
+    let shared = hosts.into_iter().filter(|(_, hosts)| hosts.len() > 1).map(|(source, hosts)| {
+        let hosts: Vec<String> = hosts.into_iter().map(|host| show::bytes(host.as_bytes())).collect();
+        format!(
+            "points of {} are of several hosts ({}), and rules count them together: name the source of each host otherwise \
+             with --source, unless it is the same data",
+            show::bytes(source.as_bytes()),
+            hosts.join(", ")
+        )
+    });
+    shared.collect()
 }
 
 /// What the last entry that forgot any of these forgot of them.

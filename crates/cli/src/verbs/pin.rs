@@ -20,7 +20,7 @@ pub(crate) struct Pin {
     /// Ids, the first digits of them, or `latest`
     #[arg(value_name = "POINT", required = true)]
     points: Vec<String>,
-    /// For how long from now on, such as 12h, 30d, 2w, 3mo or 1y [default: for ever]
+    /// For how long from now on, such as 12h, 30d, 2w, 3mo or 1y [default: for ever, and nobody can take that back]
     #[arg(long = "for", value_name = "D")]
     length: Option<Distance>,
     /// The source that `latest` is of
@@ -47,8 +47,9 @@ impl Pin {
         let body = json!({ "pinned": pinned.collect::<Value>(), "gone": verbs::ids(&kept.gone) });
         context.out.summary("pin/1", body, |out| {
             kept.points.iter().try_for_each(|id| {
-                let until =
-                    end(id).map_or("for ever".to_owned(), |until| format!("until {}", time::local(until)));
+                let until = end(id).map_or("for ever, which nobody can take back".to_owned(), |until| {
+                    format!("until {}", time::local(until))
+                });
                 writeln!(out, "pinned {} {until}", show::short(id))
             })
         })?;

@@ -19,7 +19,8 @@ pub(crate) struct Points {
     /// Only those of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Those that were forgotten, when, by whom and why; `forget --undo` brings them back while no sweep took what they need
+    /// Those that were forgotten, when, by whom and why; `forget --undo` brings them back while no sweep took what they need,
+    /// and those that it took are marked as gone
     #[arg(long)]
     forgotten: bool,
 }
@@ -46,6 +47,7 @@ impl Points {
         let document = |p: &&PointRecord| {
             let mut document = document(&repo, p, now);
             document["clock_ahead"] = ahead(p).into();
+            document["given_up"] = fold.is_doubtful(p, repo.io().region_name()).into();
             document
         };
         let body = json!({ "points": points.iter().map(document).collect::<Value>() });
@@ -70,17 +72,24 @@ impl Points {
     fn list_forgotten(&self, context: &Context, repo: &Repo) -> Result<Outcome, Error> {
         let (fold, now) = (repo.fold(), context.world.now_ns());
         let points = fold.forgotten(self.source.as_deref());
+        let gone = repo.swept(&points)?;
         let documents = points.iter().map(|p| {
             let mut document = document(repo, p, now);
+            document["gone"] = gone.contains(&p.point.id).into();
             document["forgotten"] =
                 forgettings(&fold, p).map(|(id, told)| forgetting(&fold, id, told)).collect();
             document
         });
         context.out.result("points/1", json!({ "points": documents.collect::<Value>() }), |out| {
-            let rows: Vec<Vec<String>> = points.iter().map(|p| forgotten_row(&fold, p)).collect();
-            show::table(out, &["point", "as of", "source", ">logical", "forgotten", "by", "why"], &rows)
+            let rows: Vec<Vec<String>> =
+                points.iter().map(|p| forgotten_row(&fold, p, gone.contains(&p.point.id))).collect();
+            show::table(
+                out,
+                &["point", "as of", "source", ">logical", "forgotten", "by", "why", "state"],
+                &rows,
+            )
         })?;
-        if !points.is_empty() && !context.out.quiet {
+        if points.len() > gone.len() && !context.out.quiet {
             let flags = context.shown_flags();
             context.out.hint(&format!(
                 "`seawall forget --undo{flags}` brings back what was forgotten last, `seawall forget --undo POINT{flags}` one \
@@ -111,7 +120,7 @@ fn forgetting(fold: &Fold, id: EntryId, told: &Forgetting) -> Value {
     })
 }
 
-fn forgotten_row(fold: &Fold, record: &PointRecord) -> Vec<String> {
+fn forgotten_row(fold: &Fold, record: &PointRecord, is_gone: bool) -> Vec<String> {
     let point = &record.point;
     let (id, last) = forgettings(fold, record).last().expect("a forgotten point was forgotten by some entry");
     let by = fold.writers.get(&id.writer).map_or("root".to_owned(), |writer| writer.grant.name.clone());
@@ -124,6 +133,7 @@ fn forgotten_row(fold: &Fold, record: &PointRecord) -> Vec<String> {
         time::local(last.stated.time),
         show::bytes(by.as_bytes()),
         show::bytes(why.join("; ").as_bytes()),
+        if is_gone { "gone: swept" } else { "can come back" }.to_owned(),
     ]
 }
 
@@ -138,7 +148,7 @@ fn kept(record: &PointRecord, now: i64) -> String {
 }
 
 fn row(repo: &Repo, record: &PointRecord, now: i64) -> Vec<String> {
-    let (point, sizes) = (&record.point, &record.point.sizes);
+    let (point, sizes, region) = (&record.point, &record.point.sizes, repo.io().region_name());
     vec![
         show::short(point.id),
         time::local(point.as_of),
@@ -148,7 +158,7 @@ fn row(repo: &Repo, record: &PointRecord, now: i64) -> Vec<String> {
         show::size(sizes.bytes_logical),
         show::size(sizes.bytes_new),
         show::size(sizes.bytes_stored),
-        verified_text(&record.standing(repo.io().region_name()), now),
+        verified_text(&record.standing(region), now, repo.fold().is_doubtful(record, region)),
         restorable_in(repo, record).join(","),
     ]
 }
@@ -195,10 +205,11 @@ fn restorable_in(repo: &Repo, record: &PointRecord) -> Vec<String> {
     if healthy && record.is_live_in(region) { vec![region.to_owned()] } else { Vec::new() }
 }
 
-fn verified_text(standing: &Standing<'_>, now: i64) -> String {
+fn verified_text(standing: &Standing<'_>, now: i64, is_doubtful: bool) -> String {
     let ago = |v: &Verified| time::age(seconds_since(v, now));
     match (standing.damaged, standing.best, standing.hashed) {
         (Some(found), ..) => format!("damaged, {} ago", ago(found)),
+        (None, ..) if is_doubtful => "given up; verify it".to_owned(),
         (None, None, _) => "never".to_owned(),
         (None, Some(best), None) => format!("L{}, {} ago; not hashed", best.level, ago(best)),
         (None, Some(best), Some(hashed)) if best == hashed => format!("L{}, {} ago", best.level, ago(best)),

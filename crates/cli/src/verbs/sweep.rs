@@ -71,12 +71,12 @@ impl Sweep {
         })?;
         context.finish();
         let body = json!({ "applied": true, "plan": document(&plan), "swept": done(&swept) });
-        context.out.summary("sweep/1", body, |out| tell_done(out, &swept))?;
+        context.out.summary("sweep/1", body, |out| tell_done(out, &plan, &swept))?;
         if !swept.spared.is_empty() {
             tell_spared(context, &repo, &swept);
             return Ok(Outcome::Damaged);
         }
-        if swept.waits_for.is_empty() {
+        if swept.waits_for.is_empty() && plan.for_sessions.0 == 0 {
             return Ok(verbs::of_history(&repo));
         }
         let flags = context.shown_flags();
@@ -114,6 +114,7 @@ fn tell_plan(out: &mut dyn std::io::Write, plan: &Plan) -> std::io::Result<()> {
         ("were condemned before", plan.condemned),
         ("are mostly dead and would be packed again", plan.repacked),
         ("belong to sessions at work and stay", plan.under_way),
+        ("are needed by sessions at work alone and stay until these end", plan.for_sessions),
     ];
     for (what, amount) in rows.into_iter().filter(|(_, amount)| amount.0 > 0) {
         writeln!(out, "  {} {what}", packs(amount))?;
@@ -130,13 +131,13 @@ fn tell_plan(out: &mut dyn std::io::Write, plan: &Plan) -> std::io::Result<()> {
         0 => Ok(()),
         some => writeln!(
             out,
-            "{} never verified: a sweep relies on lists that `seawall verify` compares with the trees",
+            "{} never verified at L2: a sweep relies on lists that `seawall verify` compares with the trees",
             if some == 1 { "1 point was".to_owned() } else { format!("{some} points were") }
         ),
     }
 }
 
-fn tell_done(out: &mut dyn std::io::Write, swept: &Swept) -> std::io::Result<()> {
+fn tell_done(out: &mut dyn std::io::Write, plan: &Plan, swept: &Swept) -> std::io::Result<()> {
     writeln!(out, "condemned {}, deleted {}", packs(swept.condemned), packs(swept.deleted))?;
     if swept.moved.0 > 0 {
         let frames = show::count(swept.moved.0, "frame");
@@ -144,6 +145,13 @@ fn tell_done(out: &mut dyn std::io::Write, swept: &Swept) -> std::io::Result<()>
     }
     for (_, session) in &swept.expired {
         writeln!(out, "gave up session {}: it showed no sign of life", show::short(session))?;
+    }
+    if plan.for_sessions.0 > 0 {
+        writeln!(
+            out,
+            "{} of forgotten points stay until those at work with them end",
+            packs(plan.for_sessions)
+        )?;
     }
     for (_, session) in &swept.waits_for {
         writeln!(
@@ -165,6 +173,7 @@ fn document(plan: &Plan) -> Value {
         "unneeded": amount(plan.unneeded),
         "orphans": amount(plan.orphans),
         "under_way": amount(plan.under_way),
+        "for_sessions": amount(plan.for_sessions),
         "condemned": amount(plan.condemned),
         "repacked": amount(plan.repacked),
         "bytes_copied": plan.copied,

@@ -1,7 +1,7 @@
 //! `verify`: proves that points can be brought back, and writes the verdict down.
 
 use clap::ValueEnum;
-use repo::verify::{Level, Verdict, Verifier, verify_index};
+use repo::verify::{Level, Verdict, Verifier, verify_index, verify_log};
 use repo::{PointRecord, Repo};
 use serde_json::{Value, json};
 
@@ -24,6 +24,9 @@ pub(crate) struct Verify {
     #[arg(long, value_enum, default_value = "L2", ignore_case = true)]
     level: Wanted,
 }
+
+const LOG_DAMAGED: &str = "entries of the history are damaged: this host remembers what they say, and a new one could not restore by \
+                           them; put them back from a copy of the repository";
 
 const INDEX_DAMAGED: &str =
     "the chunk index is damaged: restores do not need it; backups store again what they do not find";
@@ -77,17 +80,18 @@ impl Verify {
             stands |= verdict.problems.is_empty() && tell_standing(context, &repo, &point);
             verdicts.push((point, verdict));
         }
-        let index = match (&self.point, source) {
-            (None, None) => verify_index(&repo, level)?,
-            _ => Verdict::default(),
+        let (index, log) = match (&self.point, source) {
+            (None, None) => (verify_index(&repo, level)?, verify_log(&repo, level)?),
+            _ => (Verdict::default(), Verdict::default()),
         };
         index.problems.iter().for_each(|problem| context.out.warning(format!("chunk index: {problem}")));
+        log.problems.iter().for_each(|problem| context.out.warning(format!("history: {problem}")));
         context.finish();
         let damaged = verdicts.iter().filter(|(_, verdict)| !verdict.problems.is_empty()).count();
         let documents: Value =
             verdicts.iter().map(|(point, verdict)| document(point, verdict, level)).collect();
         let body = json!({ "level": level_name(level), "damaged": damaged, "index_problems": index.problems,
-            "points": documents });
+            "log_problems": log.problems, "points": documents });
         context.out.summary("verify/1", body, |out| {
             verdicts
                 .iter()
@@ -99,6 +103,9 @@ impl Verify {
                 }
                 (all, _) => writeln!(out, "{damaged} of {} damaged", show::count(all as u64, "point")),
             }?;
+            if !log.problems.is_empty() {
+                writeln!(out, "{LOG_DAMAGED}")?;
+            }
             if index.problems.is_empty() { Ok(()) } else { writeln!(out, "{INDEX_DAMAGED}") }
         })?;
         if let Some(why) = &unwritten {
@@ -118,7 +125,7 @@ impl Verify {
                  points; `seawall restore{flags}` brings back the rest and names each file that it cannot"
             ));
         }
-        let whole = damaged == 0 && index.problems.is_empty() && !stands;
+        let whole = damaged == 0 && index.problems.is_empty() && log.problems.is_empty() && !stands;
         Ok(if whole { verbs::of_history(&repo) } else { Outcome::Damaged })
     }
 }

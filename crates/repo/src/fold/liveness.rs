@@ -12,6 +12,7 @@ use format::fact::{Forget, Hold};
 use format::id::{HoldId, PointId};
 
 use super::{DRIFT_NS_MAX, Fold, PointRecord};
+use crate::verify::Level;
 
 /// A hold and who stated it first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,9 +117,23 @@ impl Fold {
         self.holds.iter().filter(same).map(|(id, _)| *id).collect()
     }
 
-    /// Whether anybody ever forgot the point, whatever became of that.
-    pub(crate) fn was_ever_forgotten(&self, point: &PointId) -> bool {
-        self.forgets.contains_key(point)
+    pub(super) fn take_reviver(&mut self, point: PointId, id: &EntryId) {
+        self.revivers.entry(point).or_default().insert((id.writer, id.session));
+    }
+
+    /// Whether parts of a live point may have been swept: the session that made it, or all those that brought it back, were
+    /// given up. Most such points are whole, as their sessions were acknowledged before; nobody can tell that by the log.
+    pub(crate) fn may_lack(&self, record: &PointRecord) -> bool {
+        let id = &record.point.id;
+        let revivers = self.revivers.get(id).filter(|_| self.forgets.contains_key(id));
+        self.expired.contains(&(record.entry.writer, record.entry.session))
+            || revivers.is_some_and(|sessions| sessions.is_subset(&self.expired))
+    }
+
+    /// Whether parts of a live point may have been swept, and nobody has read its tree in this region since.
+    pub fn is_doubtful(&self, record: &PointRecord, region: &str) -> bool {
+        self.may_lack(record)
+            && record.standing(region).best.is_none_or(|verified| verified.level < Level::L2.number())
     }
 
     /// Points that were forgotten and that nothing keeps, oldest `as_of` first.

@@ -222,6 +222,37 @@ fn point_at(id: u8, source: &str, begun: i64, finished: i64) -> Fact {
 }
 
 #[test]
+fn a_point_whose_session_was_given_up_is_doubtful_until_its_tree_was_read() {
+    let doubtful = |chains: &[&Chain]| {
+        let fold = fold(chains);
+        fold.is_doubtful(&fold.points[&point_id(2)], "here")
+    };
+    let (root, host) = (Chain::of_root(&[1]), Chain::of(1, 7).saying([point_at(2, "a", 30, 40)]));
+    assert!(!doubtful(&[&root, &host]));
+    let expired = root.saying([expired(1, 7)]);
+    assert!(doubtful(&[&expired, &host]));
+    let hashed = expired.saying([verified(2, 1, 60, 0)]);
+    assert!(doubtful(&[&hashed, &host]), "what was hashed need not be all");
+    assert!(!doubtful(&[&hashed.saying([verified(2, 2, 70, 0)]), &host]));
+}
+
+#[test]
+fn a_point_that_only_given_up_sessions_brought_back_is_doubtful() {
+    let root = Chain::of_root(&[1]).saying([point_at(2, "a", 30, 40)]).saying([forget(2, None)]);
+    let doubtful = |chains: &[&Chain]| {
+        let fold = fold(chains);
+        assert!(fold.points[&point_id(2)].is_live());
+        fold.is_doubtful(&fold.points[&point_id(2)], "here")
+    };
+    let undone = Chain::of(1, 7).saying([undo(2, &[root.id(2)])]);
+    assert!(!doubtful(&[&root, &undone]));
+    let expired = root.clone().saying([expired(1, 7)]);
+    assert!(doubtful(&[&expired, &undone]));
+    let held = Chain::of(1, 8).saying([hold(1, 2)]);
+    assert!(!doubtful(&[&expired, &undone, &held]), "who held it looked at all of it");
+}
+
+#[test]
 fn a_point_of_a_clock_that_was_ahead_is_not_the_newest() {
     const FAR: i64 = 1_000_000;
     let root = Chain::of_root(&[1])
@@ -229,14 +260,18 @@ fn a_point_of_a_clock_that_was_ahead_is_not_the_newest() {
         .saying([point_at(2, "a", FAR, FAR + 10)])
         .saying([point_at(9, "b", FAR, FAR + 10)]);
     let ahead = fold(&[&root]);
-    let newest = |fold: &Fold, latest| fold.newest(Some("a"), latest).map(|p| p.point.id);
+    let newest = |fold: &Fold, latest| fold.newest(Some("a"), latest, &BTreeSet::new()).map(|p| p.point.id);
     assert_eq!(newest(&ahead, i64::MAX), Some(point_id(2)), "nothing tells yet that it was ahead");
     let later = root.clone().saying([point_at(3, "a", 30, 40)]);
     let known = fold(&[&later]);
     assert_eq!(newest(&known, i64::MAX), Some(point_id(3)));
     assert_eq!(newest(&known, FAR + 1), Some(point_id(3)), "nor is it for a moment that has not come");
     assert_eq!(newest(&known, 25), Some(point_id(1)));
-    assert_eq!(known.newest(Some("b"), i64::MAX).map(|p| p.point.id), Some(point_id(9)), "another source");
+    assert_eq!(
+        known.newest(Some("b"), i64::MAX, &BTreeSet::new()).map(|p| p.point.id),
+        Some(point_id(9)),
+        "another source"
+    );
     assert_eq!(known.live(Some("a")).len(), 3, "it is there all the same");
     let slow = root.saying([point_at(4, "a", 30, FAR + 20)]);
     assert_eq!(newest(&fold(&[&slow]), i64::MAX), Some(point_id(2)), "both ran at once");

@@ -207,11 +207,14 @@ impl<I: Ids> Finish<I> {
     }
 
     fn poll(&mut self, logs: &Arc<Logs<I>>, sessions: &Sessions<I>) -> Effect<I, Finished<I>> {
-        let done = |session| logs.is_over(session) || sessions.get(session).is_some_and(|s| self.covered(s));
-        if !self.waiting.iter().all(done) {
+        let done = |session: &I::Session| {
+            logs.is_over(session) || sessions.get(session).is_some_and(|standing| self.covered(standing))
+        };
+        let waiting = self.waiting.iter().filter(|session| !done(session)).cloned().collect();
+        self.waiting = waiting;
+        if !self.waiting.is_empty() {
             return self.enter(Phase::WaitingLogs, List::logs());
         }
-        self.waiting.clear();
         if !self.rules.keep(Rule::CompleteListing) {
             self.seen = Some(logs.clone());
         }

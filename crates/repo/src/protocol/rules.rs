@@ -39,6 +39,8 @@ pub enum Rule {
     ExpiryVoidsNothing,
     /// Undo and hold happen inside a session whose root is the point.
     ReviveInSession,
+    /// A root that was ever forgotten is checked: what brought it back may not count, and parts of it be gone.
+    RevivedIsChecked,
     /// A fold lists logs first and session objects after them.
     LogsBeforeSessions,
     /// A fold lists logs once more after the session objects, and what either list needs is needed.
@@ -94,7 +96,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Rule; 39] = [
+    pub const ALL: [Rule; 40] = [
         Rule::SessionBeforeReading,
         Rule::RootsAreChecked,
         Rule::RootsAreAcknowledged,
@@ -109,6 +111,7 @@ impl Rule {
         Rule::AcknowledgeAfterExpiries,
         Rule::ExpiryVoidsNothing,
         Rule::ReviveInSession,
+        Rule::RevivedIsChecked,
         Rule::LogsBeforeSessions,
         Rule::LogsAfterSessions,
         Rule::RootsAreNeeded,

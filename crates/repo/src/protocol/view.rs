@@ -164,6 +164,11 @@ impl<I: Ids> Logs<I> {
         self.points.contains_key(point) && (self.is_held(point) || self.forgets_of(point).is_empty())
     }
 
+    /// Whether anybody ever forgot the point, whatever became of that.
+    pub fn was_ever_forgotten(&self, point: &I::Point) -> bool {
+        self.forgets.iter().any(|(forgotten, _)| forgotten == point)
+    }
+
     fn is_held(&self, point: &I::Point) -> bool {
         self.holds.iter().any(|(held, entry)| held == point && !self.released.contains(entry))
     }
@@ -348,11 +353,12 @@ impl<I: Ids> View<'_, I> {
     }
 }
 
-/// Whether the point is live and counts, so that its closure need not be looked at.
+/// Whether the point is live and counts, and always was, so that its closure need not be looked at.
 pub(crate) fn is_sure<I: Ids>(rules: Rules, logs: &Logs<I>, point: &I::Point, seen: bool) -> bool {
     let Some(committed) = logs.point(point) else { return false };
     let seen = seen || !rules.keep(Rule::WitnessReadsTwice);
     let witnessed = seen && !logs.is_expired(&committed.entry.session);
     let acknowledged = logs.is_acknowledged(point) || witnessed || !rules.keep(Rule::RootsAreAcknowledged);
-    acknowledged && logs.is_live(point)
+    let revived = logs.was_ever_forgotten(point) && rules.keep(Rule::RevivedIsChecked);
+    acknowledged && logs.is_live(point) && !revived
 }

@@ -38,6 +38,7 @@ fn at(number: usize, as_of: i64) -> Candidate<'static> {
         pinned_until: None,
         is_held: false,
         is_damaged: false,
+        is_doubtful: false,
         is_proven: false,
         is_ahead: false,
     }
@@ -230,6 +231,20 @@ fn a_damaged_point_fills_no_place_where_a_sound_one_can() {
     assert_eq!(guards(no_guard(), &points)[&id(3)], BTreeSet::from([Reason::NewestRestorable]));
 }
 
+/// It may be the newest that somebody was told to have, or lack what a sweep took: nobody knows before it is verified.
+#[test]
+fn a_doubtful_point_neither_goes_nor_takes_the_place_of_another() {
+    let mut points = times(&["2026-01-01T01:00:00Z", "2026-01-02T01:00:00Z", "2026-01-02T09:00:00Z"]);
+    points[2].is_doubtful = true;
+    assert_eq!(kept("last=1", &points, &TimeZone::UTC), [1]);
+    assert_eq!(kept("daily=1", &points, &TimeZone::UTC), [1]);
+    let guarded = guards(no_guard(), &points);
+    assert_eq!(guarded[&id(2)], BTreeSet::from([Reason::Doubtful]));
+    assert_eq!(guarded[&id(1)], BTreeSet::from([Reason::NewestRestorable]));
+    points[2].is_damaged = true;
+    assert!(guards(no_guard(), &points).get(&id(2)).is_none_or(BTreeSet::is_empty), "whoever looked knows");
+}
+
 #[test]
 fn guards_keep_what_rules_would_not() {
     let guard = Guard { now: 50, least: 2, young_since: 4 };
@@ -332,6 +347,7 @@ fn candidate(number: usize) -> impl Strategy<Value = Candidate<'static>> {
             pinned_until: pin,
             is_held: flags[0],
             is_damaged: flags[1],
+            is_doubtful: false,
             is_proven: flags[2],
             is_ahead: flags[3],
             ..at(number, base.saturating_sub(span))
