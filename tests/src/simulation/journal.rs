@@ -364,9 +364,12 @@ impl Journal {
             let Ok(bytes) = left.get(&object.key).await else { continue };
             let Ok(entry) = Entry::decode(&bytes, &bundle.repo) else { continue };
             let facts = entry.clear.facts.into_iter().filter_map(|raw| Fact::decode(raw).ok());
-            let (own, mut known) = (entry.clear.session, self.known());
+            let (own, writer, mut known) = (entry.clear.session, entry.clear.writer, self.known());
             for fact in facts {
                 match fact {
+                    Fact::Expired(expired) if expired.writer == writer => {
+                        drop(known.over.insert(expired.session))
+                    }
                     Fact::Expired(expired) => known.expires(expired.session, &object.key),
                     Fact::End => drop(known.over.insert(own)),
                     _ => {}
@@ -395,7 +398,8 @@ impl Journal {
 }
 
 impl Known {
-    /// Somebody gave the session up by this entry. Nobody may who did not see it silent for a while.
+    /// Somebody gave the session up by this entry. Nobody may who did not see it silent for a while, but its own host, which
+    /// knows that its process died.
     fn expires(&mut self, session: SessionId, entry: &ObjectKey) {
         self.over.insert(session);
         let (Some(written), Some(begun)) = (self.written.get(entry), self.announced.get(&session)) else {
