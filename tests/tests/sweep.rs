@@ -10,6 +10,7 @@ use format::entry::LogicalTime;
 use format::id::{SweepId, WriterId};
 use format::seal::Signer;
 use format::session::SweepPart;
+use repo::verify::{Level, Verifier};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tests::files::{below, flip, largest_pack};
@@ -580,6 +581,19 @@ fn a_directory_that_does_not_read_for_a_while_costs_a_point_that_was_brought_bac
     swept(&machine);
     assert!(before.iter().any(|pack| !pack.exists()), "what was condemned was moved");
     assert_restores(&machine, &point, &truth, "back");
+}
+
+#[test]
+fn a_point_that_was_swept_while_it_is_verified_is_not_called_damaged() {
+    let (machine, first, _) = with_two_points();
+    let opened = machine.opened(World::real(), "looks");
+    let record = opened.find_point(&first, None).unwrap();
+    machine.done(&["forget", "--apply", &first]);
+    swept(&machine);
+    let verdict = Verifier::new(&opened).unwrap().verify(&record, Level::L1).unwrap();
+    assert!(verdict.is_forgotten && verdict.problems.is_empty(), "{verdict:?}");
+    let forgotten = machine.json(&["points", "--forgotten"])["points"].clone();
+    assert_eq!(forgotten[0]["verification_problems"], Value::Null, "{forgotten}");
 }
 
 /// What sweeps moved lies in one place only, for points that were forgotten once too.

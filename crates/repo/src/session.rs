@@ -69,6 +69,8 @@ impl<'r> Session<'r> {
         let seen = if bad_before.is_empty() { repo.seen_in_region(&roots) } else { BTreeSet::new() };
         let (machine, effect) = protocol::Session::open(repo.rules, chain, roots, purpose != Purpose::Write);
         let machine = machine.having_seen(seen);
+        // Who may not give a session up need not know which of them died.
+        let alive = repo.must_maintain(&signer).ok().and_then(|()| Alive::begin(repo, id));
         let mut session = Session {
             repo,
             signer,
@@ -81,7 +83,7 @@ impl<'r> Session<'r> {
             looked: repo.world.monotonic(),
             parts_listed: None,
             chance,
-            alive: Alive::begin(repo, id),
+            alive,
             bad_before,
             is_acknowledging: false,
             next: None,

@@ -56,6 +56,8 @@ pub struct Verdict {
     pub objects: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// The point was forgotten while it was looked at, so that a sweep may have taken what it needs: this verdict says nothing.
+    pub is_forgotten: bool,
     /// Why problems were not written into the history, if so: no backup knows of them then, and none heals them.
     pub unwritten: Option<String>,
 }
@@ -105,6 +107,12 @@ impl<'r> Verifier<'r> {
         }
         outcome?;
         verdict.bytes += self.reader.fetched().saturating_sub(before);
+        if !verdict.problems.is_empty() && is_forgotten(repo, point)? {
+            if let Some(session) = &mut session {
+                session.commit(Vec::new(), Vec::new(), BTreeSet::new(), true)?;
+            }
+            return Ok(Verdict { is_forgotten: true, ..Verdict::default() });
+        }
         let session = match session {
             None if !verdict.problems.is_empty() => match announce_damage(repo, point) {
                 Ok(session) => Some(session),
@@ -133,6 +141,12 @@ impl<'r> Verifier<'r> {
         }
         Ok(verdict)
     }
+}
+
+/// Whether the point is not wanted any more.
+fn is_forgotten(repo: &Repo, point: &PointRecord) -> Result<bool, Error> {
+    let fold = repo.refresh()?;
+    Ok(!fold.points.get(&point.point.id).is_some_and(|record| record.is_live_in(repo.io.region_name())))
 }
 
 /// Looks at the chunk index, which only backups need: runs that are not there, or whose bytes (from L1 on) are not those

@@ -368,7 +368,7 @@ impl Journal {
             for fact in facts {
                 match fact {
                     Fact::Expired(expired) if expired.writer == writer => {
-                        drop(known.over.insert(expired.session))
+                        known.over.insert(expired.session);
                     }
                     Fact::Expired(expired) => known.expires(expired.session, &object.key),
                     Fact::End => drop(known.over.insert(own)),

@@ -88,6 +88,7 @@ impl Verify {
         log.problems.iter().for_each(|problem| context.out.warning(format!("history: {problem}")));
         context.finish();
         let damaged = verdicts.iter().filter(|(_, verdict)| !verdict.problems.is_empty()).count();
+        let looked_at = verdicts.iter().filter(|(_, verdict)| !verdict.is_forgotten).count();
         let documents: Value =
             verdicts.iter().map(|(point, verdict)| document(point, verdict, level)).collect();
         let body = json!({ "level": level_name(level), "damaged": damaged, "index_problems": index.problems,
@@ -96,7 +97,7 @@ impl Verify {
             verdicts
                 .iter()
                 .try_for_each(|(point, verdict)| writeln!(out, "{}", line(point, verdict, level)))?;
-            match (verdicts.len(), damaged) {
+            match (looked_at, damaged) {
                 (0, _) => writeln!(out, "there is no point to verify"),
                 (all, 0) => {
                     writeln!(out, "{} whole at {}", show::count(all as u64, "point"), level_name(level))
@@ -152,6 +153,7 @@ fn level_name(level: Level) -> String {
 fn line(record: &PointRecord, verdict: &Verdict, level: Level) -> String {
     let point = &record.point;
     let state = match verdict.problems.len() as u64 {
+        _ if verdict.is_forgotten => "forgotten while it was looked at, so nothing is said of it".to_owned(),
         0 => format!("whole at {}", level_name(level)),
         problems => format!("damaged: {}", show::count(problems, "problem")),
     };
@@ -171,6 +173,7 @@ fn document(record: &PointRecord, verdict: &Verdict, level: Level) -> Value {
         "bytes": verdict.bytes,
         "problems": verdict.problems,
         "notes": verdict.notes,
+        "forgotten": verdict.is_forgotten,
         "unwritten": verdict.unwritten,
     })
 }
