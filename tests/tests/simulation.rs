@@ -44,7 +44,7 @@ fn the_same_seed_gives_the_same_history() {
 }
 
 /// Rules whose absence histories show, and the first seed that does.
-const RULES: [(Rule, u64); 10] = [
+const RULES: [(Rule, u64); 11] = [
     (Rule::SessionBeforeReading, 70),
     (Rule::RootsAreChecked, 79),
     (Rule::AcknowledgeAfterExpiries, 3),
@@ -54,12 +54,17 @@ const RULES: [(Rule, u64); 10] = [
     (Rule::CondemnedIsNoPlace, 3),
     (Rule::CopyBeforeDelete, 3),
     (Rule::ReadBackBeforeAnnounce, 6),
-    (Rule::AnnounceBeforeDelete, 3),
+    (Rule::AnnounceBeforeDelete, 18),
+    (Rule::FailedListStops, 250),
 ];
 
 /// The pranks that not every history shows, and the first seed that does.
-const PRANKS: [(Prank, u64); 3] =
-    [(Prank::BelievesCommits, 3), (Prank::HidesDamage, 25), (Prank::ExpiresByClock, 29)];
+const PRANKS: [(Prank, u64); 4] = [
+    (Prank::LosesPacks, 4),
+    (Prank::BelievesCommits, 3),
+    (Prank::HidesDamage, 25),
+    (Prank::ExpiresByClock, 29),
+];
 
 #[test]
 fn each_bug_that_is_planted_is_found() {
