@@ -109,25 +109,29 @@ impl Verify {
             }
             if index.problems.is_empty() { Ok(()) } else { writeln!(out, "{INDEX_DAMAGED}") }
         })?;
-        if let Some(why) = &unwritten {
-            context.out.warning(format!(
-                "what was found could not be written into the history ({why}): backups do not know of it and may rely on \
-                 what is lost"
-            ));
-            context.out.hint(&format!(
-                "run `seawall verify{}` again where it can write there, or with an administrator's key file; then the next \
-                 backup heals what it can",
-                context.shown_flags()
-            ));
-        } else if damaged > 0 {
-            let flags = context.shown_flags();
-            context.out.hint(&format!(
-                "while a source still has what is lost, its next `seawall backup{flags}` reads everything and heals older \
-                 points; `seawall restore{flags}` brings back the rest and names each file that it cannot"
-            ));
-        }
+        tell_what_helps(context, unwritten.as_deref(), damaged);
         let whole = damaged == 0 && index.problems.is_empty() && log.problems.is_empty() && !stands;
         Ok(if whole { verbs::of_history(&repo) } else { Outcome::Damaged })
+    }
+}
+
+/// Says how what was found is healed, or why no backup knows of it.
+fn tell_what_helps(context: &Context, unwritten: Option<&str>, damaged: usize) {
+    let flags = context.shown_flags();
+    if let Some(why) = unwritten {
+        context.out.warning(format!(
+            "what was found could not be written into the history ({why}): backups do not know of it and may rely on \
+             what is lost"
+        ));
+        context.out.hint(&format!(
+            "run `seawall verify{flags}` again where it can write there, or with an administrator's key file; then the next \
+             backup heals what it can"
+        ));
+    } else if damaged > 0 {
+        context.out.hint(&format!(
+            "while a source still has what is lost, its next `seawall backup{flags}` reads everything and heals older \
+             points; `seawall restore{flags}` brings back the rest and names each file that it cannot"
+        ));
     }
 }
 
