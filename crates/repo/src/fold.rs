@@ -189,9 +189,10 @@ pub struct Fold {
     region_stated: BTreeMap<String, (LogicalTime, EntryId)>,
     moves: Vec<Moved>,
     forgets: BTreeMap<PointId, BTreeSet<Forgotten>>,
-    undone: BTreeSet<(PointId, EntryId)>,
-    /// Sessions that brought a point back, or kept it.
-    revivers: BTreeMap<PointId, BTreeSet<(WriterId, SessionId)>>,
+    /// Forgettings that were taken back, and by which sessions.
+    undone: BTreeMap<(PointId, EntryId), BTreeSet<(WriterId, SessionId)>>,
+    /// Sessions that pinned or held a point.
+    keepers: BTreeMap<PointId, BTreeSet<(WriterId, SessionId)>>,
     pins: BTreeMap<PointId, i64>,
     verifications: BTreeMap<PointId, Vec<Verified>>,
     /// Entries of revoked writers that count all the same.
@@ -455,18 +456,19 @@ impl Fold {
             Fact::Point(point) => self.take_point(*point, id, entry.clear.time),
             Fact::Forget(forget) => self.take_forget(forget, *id, entry.clear.time),
             Fact::Undo(undo) => {
-                undo.points.iter().for_each(|(point, _)| self.take_reviver(*point, id));
                 let pairs = undo.points.into_iter().flat_map(|(p, by)| by.into_iter().map(move |e| (p, e)));
-                self.undone.extend(pairs);
+                for pair in pairs {
+                    self.undone.entry(pair).or_default().insert((id.writer, id.session));
+                }
             }
             Fact::Pin(pin) => {
-                self.take_reviver(pin.point, id);
+                self.take_keeper(pin.point, id);
                 let until = pin.until.unwrap_or(i64::MAX);
                 let longest = self.pins.entry(pin.point).or_insert(until);
                 *longest = (*longest).max(until);
             }
             Fact::Hold(hold) => {
-                hold.point.into_iter().for_each(|point| self.take_reviver(point, id));
+                hold.point.into_iter().for_each(|point| self.take_keeper(point, id));
                 self.take_hold(hold, id, entry.clear.time);
             }
             Fact::Release(release) => {

@@ -185,8 +185,12 @@ impl<'r> Marker<'r> {
             }
             added => added?,
         }
-        self.add(&mut marked, &roots, Some(&mark.sweeps))?;
-        Ok(marked)
+        match self.add(&mut marked, &roots, Some(&mark.sweeps)) {
+            Err(Error::Unmarked { .. }) if self.repo.stated_sweeps(true)?.parts() != mark.sweeps.parts() => {
+                Err(Error::Raced("another sweep condemned what this one looked at".into()))
+            }
+            added => added.map(|()| marked),
+        }
     }
 
     fn is_wanted(&self, point: &PointId) -> bool {

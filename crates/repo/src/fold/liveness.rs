@@ -92,7 +92,7 @@ impl Fold {
             record.pinned_until = self.pins.get(id).copied();
             record.held_by = holds.over(record);
             let forgets = self.forgets.get(id).into_iter().flatten();
-            for (region, entry, stated) in forgets.filter(|f| !self.undone.contains(&(*id, f.1))) {
+            for (region, entry, stated) in forgets.filter(|f| !self.undone.contains_key(&(*id, f.1))) {
                 let pinned =
                     record.pinned_until.is_some_and(|until| stated.time < until || until == i64::MAX);
                 match region {
@@ -117,17 +117,23 @@ impl Fold {
         self.holds.iter().filter(same).map(|(id, _)| *id).collect()
     }
 
-    pub(super) fn take_reviver(&mut self, point: PointId, id: &EntryId) {
-        self.revivers.entry(point).or_default().insert((id.writer, id.session));
+    pub(super) fn take_keeper(&mut self, point: PointId, id: &EntryId) {
+        self.keepers.entry(point).or_default().insert((id.writer, id.session));
     }
 
-    /// Whether parts of a live point may have been swept: the session that made it, or all those that brought it back, were
-    /// given up. Most such points are whole, as their sessions were acknowledged before; nobody can tell that by the log.
+    /// Whether parts of a live point may have been swept: the session that made it was given up, or all those that brought it
+    /// back from one of its forgettings were. Most such points are whole, as their sessions were acknowledged before; nobody
+    /// can tell that by the log.
     pub(crate) fn may_lack(&self, record: &PointRecord) -> bool {
-        let id = &record.point.id;
-        let revivers = self.revivers.get(id).filter(|_| self.forgets.contains_key(id));
+        let id = record.point.id;
+        let keepers = || self.keepers.get(&id).into_iter().flatten();
+        let was_in_vain = |(_, entry, _): &Forgotten| {
+            let mut saviours =
+                self.undone.get(&(id, *entry)).into_iter().flatten().chain(keepers()).peekable();
+            saviours.peek().is_some() && saviours.all(|session| self.expired.contains(session))
+        };
         self.expired.contains(&(record.entry.writer, record.entry.session))
-            || revivers.is_some_and(|sessions| sessions.is_subset(&self.expired))
+            || self.forgets.get(&id).into_iter().flatten().any(was_in_vain)
     }
 
     /// Whether parts of a live point may have been swept, and nobody has read its tree in this region since.

@@ -246,10 +246,17 @@ fn a_point_that_only_given_up_sessions_brought_back_is_doubtful() {
     };
     let undone = Chain::of(1, 7).saying([undo(2, &[root.id(2)])]);
     assert!(!doubtful(&[&root, &undone]));
-    let expired = root.clone().saying([expired(1, 7)]);
-    assert!(doubtful(&[&expired, &undone]));
+    let given_up = root.clone().saying([expired(1, 7)]);
+    assert!(doubtful(&[&given_up, &undone]));
     let held = Chain::of(1, 8).saying([hold(1, 2)]);
-    assert!(!doubtful(&[&expired, &undone, &held]), "who held it looked at all of it");
+    assert!(!doubtful(&[&given_up, &undone, &held]), "who held it looked at all of it");
+    let again = given_up.saying([forget(2, None)]);
+    let later = Chain::of(1, 9).saying([undo(2, &[again.id(4)])]);
+    assert!(doubtful(&[&again, &undone, &later]), "the first forgetting was taken back in vain");
+    let in_vain = again.clone().saying([expired(1, 9)]);
+    let first = Chain::of(1, 6).saying([undo(2, &[root.id(2)])]);
+    assert!(!doubtful(&[&again, &first, &later]));
+    assert!(doubtful(&[&in_vain, &first, &later]), "the second was");
 }
 
 #[test]
