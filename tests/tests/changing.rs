@@ -19,6 +19,9 @@ fn has_read(process: u32) -> u64 {
     line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
+/// So that who waits for that may be held up for seconds, and it still reads: a reader is not far ahead of what is stored.
+const SLOWLY: &str = "--limit-upload=16M";
+
 /// Waits until a process is in the middle of a large file.
 fn wait_until_it_reads(process: u32) {
     let begin = Instant::now();
@@ -37,7 +40,7 @@ fn a_file_that_changes_while_it_is_read_is_read_again() {
     let mut content = odd::noise(1, LENGTH);
     fs::write(&path, &content).unwrap();
     let file = fs::File::options().write(true).open(&path).unwrap();
-    let child = machine.start(&["backup", "tree", "--json", "--strict"]);
+    let child = machine.start(&["backup", "tree", "--json", "--strict", SLOWLY]);
     wait_until_it_reads(child.id());
     // What was read already and what is still to come, so that what was read at first never was.
     for at in [0, LENGTH - 1] {
@@ -222,7 +225,7 @@ fn a_file_that_is_read_again_has_the_metadata_of_then() {
     let path = machine.at("tree/file");
     fs::write(&path, odd::noise(1, LENGTH)).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    let child = machine.start(&["backup", "tree", "--json"]);
+    let child = machine.start(&["backup", "tree", "--json", SLOWLY]);
     wait_until_it_reads(child.id());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     // Written before it is cut, so that it is at no moment empty.
@@ -243,7 +246,7 @@ fn a_file_that_becomes_enormous_is_kept_as_it_was_read_and_listed() {
     fs::create_dir(machine.at("tree")).unwrap();
     let path = machine.at("tree/file");
     fs::write(&path, odd::noise(1, 96 << 20)).unwrap();
-    let child = machine.start(&["backup", "tree", "--json"]);
+    let child = machine.start(&["backup", "tree", "--json", SLOWLY]);
     wait_until_it_reads(child.id());
     fs::File::options().write(true).open(&path).unwrap().set_len(200 << 30).unwrap();
     let said = Said::of(&["backup"], child.wait_with_output().unwrap());

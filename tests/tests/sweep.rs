@@ -233,6 +233,23 @@ fn a_process_that_died_on_this_host_holds_up_nobody() {
 }
 
 #[test]
+fn what_only_a_process_that_died_on_this_host_needed_is_deleted_at_once() {
+    let (machine, first, _) = with_two_points();
+    let mut dies = machine.start(&["restore", &first, "--into", "part", "--limit-download", "1M"]);
+    let session = at_work(&machine, "read");
+    kill_process(Pid::from_child(&dies), Signal::KILL).unwrap();
+    dies.wait().unwrap();
+    machine.done(&["forget", "--apply", &first]);
+    let did = swept(&machine);
+    assert!(did["deleted"]["bytes"].as_u64().unwrap() > 5 << 20, "{did}");
+    assert_eq!(
+        (&did["for_sessions"]["packs"], &did["expired"]),
+        (&0.into(), &Value::from(vec![session])),
+        "{did}"
+    );
+}
+
+#[test]
 fn a_process_of_this_host_that_lives_is_not_given_up() {
     let (machine, first, _) = with_two_points();
     write(&machine, "more", 4, 6 << 20);
@@ -321,10 +338,7 @@ fn a_backup_that_was_given_up_while_at_work_does_not_claim_its_point() {
         "nobody was told to have it, and a sweep may take parts of it"
     );
     let forgotten = machine.json(&["points", "--forgotten"])["points"].clone();
-    assert_eq!(
-        forgotten[0]["forgotten"][0]["reasons"][0],
-        "what made it or brought it back was given up before it counted"
-    );
+    assert_eq!(forgotten[0]["forgotten"][0]["reasons"][0], "its backup was given up before it counted");
     let point = backed_up(&machine);
     swept(&machine);
     assert_restores(&machine, &point, &Listing::of(&machine.at("tree")), "out");
@@ -655,6 +669,33 @@ fn a_directory_that_is_misread_is_read_again() {
     assert_eq!(server.counts().spoiled, 2, "two directories were misread, or one twice");
     assert!(swept["deleted"]["packs"].as_u64().unwrap() > 0, "{swept}");
     assert_restores(&machine, &second, &truth, "back");
+}
+
+/// Neither a directory, nor a node, nor content, nor a whole pack counts as damaged for one bit that flipped on its way.
+#[test]
+fn what_is_misread_once_is_restored_and_verified_all_the_same() {
+    let server = Server::start(Config::default());
+    let machine = Machine::with_s3(&server);
+    machine.done(&["init"]);
+    write(&machine, "file", 1, 3 << 20);
+    let point = backed_up(&machine);
+    let truth = Listing::of(&machine.at("tree"));
+    let mut spoiled = 0;
+    // In a node and in content, in the tail of the small pack, and in the middle of the large one.
+    for flip_at in [200, 16_284, 1 << 20] {
+        for words in
+            [["verify", "--level", "L1"], ["verify", "--level", "L2"], ["restore", "latest", "--into=back"]]
+        {
+            let only = Some("/packs/".to_owned());
+            server.order(|o| *o = Orders { flip_at: Some(flip_at), flip_next: 1, only, ..Orders::default() });
+            machine.done(&words);
+        }
+        assert_eq!(Listing::of(&machine.at("back")).differences(&truth), Vec::<String>::new());
+        fs::remove_dir_all(machine.at("back")).unwrap();
+        assert!(server.counts().spoiled > spoiled, "nothing was misread at {flip_at}");
+        spoiled = server.counts().spoiled;
+    }
+    assert_restores(&machine, &point, &truth, "back");
 }
 
 #[test]

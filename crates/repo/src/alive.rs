@@ -27,8 +27,7 @@ pub(crate) struct Alive {
 impl Alive {
     /// Where the state takes no file, nobody is told: somebody has to end this session by hand if its process dies.
     pub(crate) fn begin(repo: &Repo, session: SessionId) -> Option<Alive> {
-        let folder = repo.state.path(FOLDER);
-        fs::create_dir_all(&folder).ok()?;
+        let folder = repo.state.folder(FOLDER).ok()?;
         let (path, new) = (folder.join(session.to_string()), folder.join(format!("{session}.new")));
         let file = File::create_new(&new).ok()?;
         // Whoever sees it by its name sees it locked.
@@ -46,28 +45,28 @@ impl Alive {
 }
 
 impl Repo {
-    /// Gives up those sessions of this host whose processes died, if this host may; how many there were.
+    /// Gives up those sessions of this host whose processes died, if this host may, and answers which.
     ///
     /// # Errors
     /// Of the region.
-    pub fn give_up_dead(&self) -> Result<usize, Error> {
+    pub(crate) fn give_up_dead(&self) -> Result<Vec<(WriterId, SessionId)>, Error> {
         let dead = self.dead();
-        let Some(signer) = self.known_signer()?.filter(|_| !dead.is_empty()) else { return Ok(0) };
+        let Some(signer) = self.known_signer()?.filter(|_| !dead.is_empty()) else { return Ok(Vec::new()) };
         if self.must_maintain(&signer).is_err() || self.must_have_newest_keys().is_err() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         // Restores of a host that was never let in are in the name of the root.
         let running = self.at_work()?.into_iter().filter(|one| !one.is_over);
         let writers: BTreeMap<SessionId, WriterId> = running.map(|one| (one.session, one.writer)).collect();
-        let mut given_up = 0;
+        let mut given_up = Vec::new();
         for (session, file) in dead {
             if let Some(writer) = writers.get(&session) {
                 self.expire(&signer, (*writer, session))?;
-                given_up += 1;
+                given_up.push((*writer, session));
             }
             let _ = fs::remove_file(file);
         }
-        if given_up > 0 {
+        if !given_up.is_empty() {
             self.refresh()?;
         }
         Ok(given_up)
@@ -86,5 +85,29 @@ impl Repo {
             entries.filter_map(|entry| session(&entry)).filter(|(_, path)| is_dead(path)).collect();
         dead.sort_unstable();
         dead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::trial::Place;
+
+    #[test]
+    fn a_session_is_dead_once_nobody_holds_it_and_is_nobody_elses_to_see() {
+        let place = Place::new();
+        let host = place.host("host");
+        let (folder, session) = (host.state.path(FOLDER), SessionId([7; 16]));
+        let alive = Alive::begin(&host, session).unwrap();
+        assert_eq!(host.dead(), Vec::new());
+        for part in [folder.parent().unwrap(), &folder] {
+            assert_eq!(fs::metadata(part).unwrap().permissions().mode() & 0o777, 0o700, "{part:?}");
+        }
+        drop(alive);
+        assert_eq!(host.dead(), [(session, folder.join(session.to_string()))]);
+        Alive::begin(&host, SessionId([8; 16])).unwrap().end();
+        assert_eq!(host.dead().len(), 1, "who ends leaves nothing");
     }
 }

@@ -55,7 +55,7 @@ impl Moment {
 }
 
 /// Why a point is forgotten that nobody was told to have.
-const WITHDRAWN: &str = "what made it or brought it back was given up before it counted";
+const WITHDRAWN: &str = "its backup was given up before it counted";
 
 /// Whether the last point of a source that can be restored may be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,26 +137,22 @@ impl Repo {
         Moment { wall: self.world.now_ns(), other: times.filter(|(_, id)| is_other(id)).max() }
     }
 
-    /// Takes back what a session stated that was given up before it counted: parts of what it made or brought back may be
-    /// swept. Where that fails, its points stay listed as doubtful ones, and a verification tells.
+    /// Forgets what a session made that was given up before it counted, as parts of it may be swept, and releases its holds. What
+    /// it brought back stays, as somebody else may have brought it back at the same time and been told that it counts; like
+    /// all where this fails it stays doubtful, and a verification tells.
     pub(crate) fn withdraw(&self, signer: &Signer, stated: &[Fact]) {
         if self.must_maintain(signer).is_err() {
             return;
         }
-        let mut points: BTreeSet<PointId> = BTreeSet::new();
-        let mut against = Vec::new();
-        for fact in stated {
-            match fact {
-                Fact::Point(point) => drop(points.insert(point.id)),
-                Fact::Undo(undone) => points.extend(undone.points.iter().map(|(point, _)| *point)),
-                Fact::Hold(hold) => against.push(Fact::Release(Release { hold: hold.hold })),
-                _ => {}
+        let against = stated.iter().filter_map(|fact| match fact {
+            Fact::Point(point) => {
+                let (points, reason) = (vec![point.id], WITHDRAWN.to_owned());
+                Some(Fact::Forget(Forget { points, regions: None, reason }))
             }
-        }
-        if !points.is_empty() {
-            let points = points.into_iter().collect();
-            against.push(Fact::Forget(Forget { points, regions: None, reason: WITHDRAWN.to_owned() }));
-        }
+            Fact::Hold(hold) => Some(Fact::Release(Release { hold: hold.hold })),
+            _ => None,
+        });
+        let against: Vec<Fact> = against.collect();
         if !against.is_empty() {
             let _ = self.state_alone(signer, vec![against]);
         }

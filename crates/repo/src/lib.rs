@@ -8,6 +8,7 @@ mod admin;
 mod alive;
 mod at_work;
 mod catalog;
+mod choose;
 mod error;
 mod fold;
 mod fresh;

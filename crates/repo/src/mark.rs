@@ -26,8 +26,8 @@ use crate::stated::Real;
 /// Bytes of directories in flight.
 const FLIGHT_BYTES_MAX: u64 = 32 << 20;
 
-/// How often a directory is read that does not read.
-const READS_MAX: u32 = 3;
+/// How often a directory or a pack is read that is not as it should be.
+pub(crate) const READS_MAX: u32 = 3;
 
 /// A set of frames, by identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

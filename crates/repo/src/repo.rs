@@ -21,11 +21,10 @@ use world::{Chance, World};
 
 use crate::catalog::{Catalog, Opened};
 use crate::error::Error;
-use crate::fold::{DRIFT_NS_MAX, Finding, Fold, PointRecord};
+use crate::fold::{DRIFT_NS_MAX, Finding, Fold};
 use crate::io::Io;
 use crate::layout;
 use crate::log::{Log, LogEntry, Reading, Refreshed};
-use crate::mark::Marker;
 use crate::protocol::Rules;
 use crate::state::State;
 use crate::stated::Statements;
@@ -341,78 +340,6 @@ impl Repo {
         self.fold().regions.get(self.io.region_name()).copied().unwrap_or(Incarnation([0; 16]))
     }
 
-    /// The point that `asked` names: a full id, an unambiguous prefix of one, or `latest`.
-    pub fn find_point(&self, asked: &str, source: Option<&str>) -> Result<PointRecord, Error> {
-        self.must_read()?;
-        let fold = self.fold();
-        let live = fold.live(source);
-        if asked == "latest" {
-            self.must_know_newest()?;
-            let newest = self.newest_whole(source, self.world.now_ns().saturating_add(DRIFT_NS_MAX))?;
-            let none = match source {
-                _ if live.is_empty() && source.is_none() => "yet: nothing was backed up here".to_owned(),
-                Some(source) => format!("of {source} yet"),
-                None => "that is believable: all are of a time to come".to_owned(),
-            };
-            return newest.ok_or_else(|| self.no_point(none));
-        }
-        let found: Vec<&&PointRecord> =
-            live.iter().filter(|p| p.point.id.to_string().starts_with(asked) && !asked.is_empty()).collect();
-        match found[..] {
-            [] => Err(self.no_point(asked.to_owned())),
-            [one] => Ok((*one).clone()),
-            _ => {
-                let candidates = found.iter().map(|p| p.point.id).collect();
-                Err(Error::Ambiguous { asked: asked.to_owned(), candidates })
-            }
-        }
-    }
-
-    /// The newest point of `source` that is not after `at` (UTC nanoseconds), by the same rule as `latest`.
-    pub fn point_at(&self, source: Option<&str>, at: i64) -> Result<PointRecord, Error> {
-        self.must_read()?;
-        self.must_know_newest()?;
-        let fold = self.fold();
-        let oldest =
-            || fold.live(source).iter().map(|p| &p.point).min_by_key(|point| point.as_of).map(|p| p.id);
-        let none = || {
-            oldest().map_or_else(|| "yet".to_owned(), |id| format!("that is so old: the oldest is {id:.12}"))
-        };
-        self.newest_whole(source, at)?.ok_or_else(|| self.no_point(none()))
-    }
-
-    /// The newest point by [`Fold::newest`], past doubtful ones of which something was swept; if all are such, the newest.
-    fn newest_whole(&self, source: Option<&str>, at: i64) -> Result<Option<PointRecord>, Error> {
-        let (fold, mut lacking) = (self.fold(), BTreeSet::new());
-        while let Some(newest) = fold.newest(source, at, &lacking) {
-            if self.has_all(newest)? {
-                return Ok(Some(newest.clone()));
-            }
-            lacking.insert(newest.point.id);
-        }
-        Ok(fold.newest(source, at, &BTreeSet::new()).cloned())
-    }
-
-    /// Whether nothing of the point was swept; packs are looked into only where that is in doubt.
-    fn has_all(&self, record: &PointRecord) -> Result<bool, Error> {
-        if !self.fold().is_doubtful(record, self.io.region_name()) || self.bundle.newest().catalog.is_none() {
-            return Ok(true);
-        }
-        match Marker::new(self).mark(&BTreeSet::from([record.point.id])) {
-            Ok(_) => Ok(true),
-            Err(Error::Unmarked { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// There is no such point; or there may have been, where some of the history is lost.
-    fn no_point(&self, asked: String) -> Error {
-        match self.history_damage().len() {
-            0 => Error::NoPoint { asked },
-            faults => Error::LostPoint { asked, faults },
-        }
-    }
-
     /// Refuses a verb that a fact forbids which this program does not know.
     pub fn allow(&self, verb: &'static str) -> Result<(), Error> {
         match self.fold().forbids(verb) {
@@ -441,7 +368,7 @@ impl Repo {
     }
 
     /// Refuses to say which point is the newest where later ones may be sealed under keys that are not at hand.
-    fn must_know_newest(&self) -> Result<(), Error> {
+    pub(crate) fn must_know_newest(&self) -> Result<(), Error> {
         match self.must_have_newest_keys() {
             Err(error @ Error::OldKeys { .. }) => Err(error),
             _ => Ok(()),

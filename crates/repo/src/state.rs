@@ -34,6 +34,12 @@ impl State {
         make_folder(&self.dir)
     }
 
+    /// A folder of this repository's state, for its owner only.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, Error> {
+        let folder = self.path(name);
+        make_folder(&folder).map(|()| folder)
+    }
+
     /// Removes what is kept of a repository that did not come to be.
     pub(crate) fn forget(&self) {
         let _ = fs::remove_dir_all(&self.dir);

@@ -8,6 +8,8 @@
 
 mod copy;
 mod effects;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -100,7 +102,9 @@ pub struct Swept {
     pub moved: (u64, u64),
     /// Packs that are not as they were stored, and hold what is needed: they stay, condemned, until that is stored again.
     pub spared: BTreeSet<PackId>,
-    /// Sessions that were given up as silent.
+    /// Packs that are left because only sessions at work need them, of points that were forgotten, and their sizes.
+    pub for_sessions: (u64, u64),
+    /// Sessions that were given up, as silent or as those of processes of this host that died.
     pub expired: Vec<(WriterId, SessionId)>,
     /// Sessions that it waited for in vain: what is condemned is deleted by a later sweep. Where nothing is, it waits for
     /// nobody.
@@ -300,7 +304,7 @@ impl<'r> Sweep<'r> {
         let signer = self.repo.enrolled_signer()?;
         self.repo.must_maintain(&signer)?;
         (self.signer, self.condemned) = (Some(signer), plan.condemned.0);
-        self.repo.give_up_dead()?;
+        self.done.for_sessions = plan.for_sessions;
         let mut condemned = false;
         loop {
             let deleted = self.done.deleted.0;
@@ -315,7 +319,7 @@ impl<'r> Sweep<'r> {
     /// What was condemned before is deleted also where there is no room to condemn more: that makes some.
     fn go_on(&mut self, plan: &Plan, condemned: &mut bool) -> Result<(), Error> {
         if !*condemned {
-            match self.give_up_silent().and_then(|()| self.condemn_packs(plan)) {
+            match self.give_up_gone().and_then(|()| self.condemn_packs(plan)) {
                 Ok(()) => *condemned = true,
                 Err(error) if is_full(&error) => return self.finish().and(Err(error)),
                 Err(error) => return Err(error),
@@ -410,6 +414,18 @@ impl<'r> Sweep<'r> {
         }
         self.repo.io.sleep(&self.repo.world, left.min(POLL));
         Ok(true)
+    }
+
+    /// Gives up whoever is at work no more, and looks again at what those who are left keep.
+    fn give_up_gone(&mut self) -> Result<(), Error> {
+        self.stores(ENTRY_ROOM);
+        let dead = self.repo.give_up_dead()?;
+        self.done.expired.extend(dead);
+        self.give_up_silent()?;
+        if !self.done.expired.is_empty() {
+            self.done.for_sessions = self.plan()?.for_sessions;
+        }
+        Ok(())
     }
 
     /// Where there is time for it, watches those at work before anything is condemned: what only the dead rely on is needed

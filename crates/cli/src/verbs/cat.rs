@@ -28,7 +28,7 @@ impl Cat {
             return Err(Error::Request("the content of a file is not JSON; leave out --json".to_owned()));
         }
         let repo = context.open()?;
-        let point = verbs::choose(&repo, &self.point, self.source.as_deref())?;
+        let point = verbs::choose(context, &repo, &self.point, self.source.as_deref())?;
         let look = Look::new(&repo, point)?;
         let path = match self.path.as_deref() {
             Some(typed) => verbs::tree_path(typed)?,

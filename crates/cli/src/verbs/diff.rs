@@ -48,7 +48,7 @@ struct Counts {
 impl Compare {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let repo = context.open()?;
-        let choose = |asked: &str| verbs::choose(&repo, asked, self.source.as_deref());
+        let choose = |asked: &str| verbs::choose(context, &repo, asked, self.source.as_deref());
         let (old, new) = (choose(&self.old)?, choose(&self.new)?);
         let under = self.path.as_deref().map_or(Ok(TreePath::root()), verbs::tree_path)?;
         let diff = Diff::new(&repo, &old, &new)?;

@@ -106,7 +106,7 @@ impl Forget {
         let last = if self.even_last { Last::MayGo } else { Last::Stays };
         let (goes, reasons) = match self.points.is_empty() {
             true => self.by_rules(guard, &points, &zone)?,
-            false => (self.by_name(&repo, guard, last)?, Reasons::new()),
+            false => (self.by_name(context, &repo, guard, last)?, Reasons::new()),
         };
         let plan = Plan { points, goes, reasons, notes, zone };
         if !self.apply {
@@ -154,9 +154,17 @@ impl Forget {
         Ok((goes, reasons))
     }
 
-    fn by_name(&self, repo: &Repo, guard: Guard, last: Last) -> Result<BTreeSet<PointId>, Error> {
-        let named =
-            self.points.iter().map(|asked| Ok(verbs::choose(repo, asked, self.source.as_deref())?.point.id));
+    fn by_name(
+        &self,
+        context: &Context,
+        repo: &Repo,
+        guard: Guard,
+        last: Last,
+    ) -> Result<BTreeSet<PointId>, Error> {
+        let named = self
+            .points
+            .iter()
+            .map(|asked| Ok(verbs::choose(context, repo, asked, self.source.as_deref())?.point.id));
         let named = named.collect::<Result<BTreeSet<PointId>, Error>>()?;
         repo.check_guards(&named, guard, last)?;
         Ok(named)

@@ -25,7 +25,7 @@ impl Hold {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let repo = context.open()?;
         repo.must_read()?;
-        let what = self.meant(&repo)?;
+        let what = self.meant(context, &repo)?;
         let kept = repo.hold(&what, &self.reason)?;
         let gone = verbs::tell_gone(context, &kept);
         let source = if let Holding::Source(source) = &what { Some(source) } else { None };
@@ -53,11 +53,11 @@ impl Hold {
         Ok(verbs::of_history(&repo).and(gone))
     }
 
-    fn meant(&self, repo: &Repo) -> Result<Holding, Error> {
+    fn meant(&self, context: &Context, repo: &Repo) -> Result<Holding, Error> {
         if repo.fold().points.values().any(|record| record.point.source == self.what) {
             return Ok(Holding::Source(self.what.clone()));
         }
-        match verbs::choose_any(repo, &self.what, None) {
+        match verbs::choose_any(context, repo, &self.what, None) {
             Ok(record) => Ok(Holding::Point(record.point.id)),
             Err(Error::Repo(repo::Error::NoPoint { .. })) => Err(Error::Request(format!(
                 "there is no point and no source {}",

@@ -33,7 +33,7 @@ pub(crate) struct Ls {
 impl Ls {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let repo = context.open()?;
-        let point = verbs::choose(&repo, &self.point, self.source.as_deref())?;
+        let point = verbs::choose(context, &repo, &self.point, self.source.as_deref())?;
         let under = self.path.as_deref().map_or(Ok(TreePath::root()), verbs::tree_path)?;
         let id = point.point.id;
         let look = Look::new(&repo, point)?;

@@ -42,19 +42,55 @@ use crate::show;
 const LATEST: &str = "latest";
 
 /// The point that was asked for. `latest` of several sources could mean any of them, so then one must be named.
-pub(crate) fn choose(repo: &Repo, asked: &str, source: Option<&str>) -> Result<PointRecord, Error> {
-    if asked == LATEST {
-        check_source(repo, source)?;
+pub(crate) fn choose(
+    context: &Context,
+    repo: &Repo,
+    asked: &str,
+    source: Option<&str>,
+) -> Result<PointRecord, Error> {
+    if asked != LATEST {
+        return Ok(repo.find_point(asked, source)?);
     }
-    Ok(repo.find_point(asked, source)?)
+    check_source(repo, source)?;
+    let chosen = repo.find_point(asked, source)?;
+    tell_passed_by(context, repo, &chosen, i64::MAX);
+    Ok(chosen)
+}
+
+/// The newest point of a moment, in UTC nanoseconds.
+pub(crate) fn choose_at(
+    context: &Context,
+    repo: &Repo,
+    source: Option<&str>,
+    at: i64,
+) -> Result<PointRecord, Error> {
+    check_source(repo, source)?;
+    let chosen = repo.point_at(source, at)?;
+    tell_passed_by(context, repo, &chosen, at);
+    Ok(chosen)
+}
+
+/// Whoever asked for the newest is not given an older one without a word.
+fn tell_passed_by(context: &Context, repo: &Repo, chosen: &PointRecord, at: i64) {
+    if let Some(newer) = repo.passed_by(chosen, at) {
+        let (newer, chosen) = (show::short(newer), show::short(chosen.point.id));
+        context.out.warning(format!(
+            "point {newer} is newer, but its backup was given up and parts of it are gone: {chosen} is taken instead"
+        ));
+    }
 }
 
 /// As [`choose`], but a point that was forgotten can be named too, by its id.
-pub(crate) fn choose_any(repo: &Repo, asked: &str, source: Option<&str>) -> Result<PointRecord, Error> {
+pub(crate) fn choose_any(
+    context: &Context,
+    repo: &Repo,
+    asked: &str,
+    source: Option<&str>,
+) -> Result<PointRecord, Error> {
     let fold = repo.fold();
     let forgotten = fold.forgotten(source);
     let ids: Vec<PointId> = forgotten.iter().map(|record| record.point.id).collect();
-    match choose(repo, asked, source) {
+    match choose(context, repo, asked, source) {
         Err(Error::Repo(repo::Error::NoPoint { .. }))
             if ids.iter().any(|id| id.to_string().starts_with(asked)) =>
         {

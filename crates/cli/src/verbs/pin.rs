@@ -33,7 +33,7 @@ impl Pin {
         let repo = context.open()?;
         let mut points: BTreeSet<PointId> = BTreeSet::new();
         for asked in &self.points {
-            points.insert(verbs::choose_any(&repo, asked, self.source.as_deref())?.point.id);
+            points.insert(verbs::choose_any(context, &repo, asked, self.source.as_deref())?.point.id);
         }
         let zone = TimeZone::system();
         let until = self.length.map(|length| repo.pin_end(|now| length.after(now, &zone)));

@@ -47,7 +47,7 @@ impl Points {
         let document = |p: &&PointRecord| {
             let mut document = document(&repo, p, now);
             document["clock_ahead"] = ahead(p).into();
-            document["given_up"] = fold.is_doubtful(p, repo.io().region_name()).into();
+            document["doubtful"] = fold.is_doubtful(p, repo.io().region_name()).into();
             document
         };
         let body = json!({ "points": points.iter().map(document).collect::<Value>() });
@@ -209,7 +209,7 @@ fn verified_text(standing: &Standing<'_>, now: i64, is_doubtful: bool) -> String
     let ago = |v: &Verified| time::age(seconds_since(v, now));
     match (standing.damaged, standing.best, standing.hashed) {
         (Some(found), ..) => format!("damaged, {} ago", ago(found)),
-        (None, ..) if is_doubtful => "given up; verify it".to_owned(),
+        (None, ..) if is_doubtful => "doubtful; verify it".to_owned(),
         (None, None, _) => "never".to_owned(),
         (None, Some(best), None) => format!("L{}, {} ago; not hashed", best.level, ago(best)),
         (None, Some(best), Some(hashed)) if best == hashed => format!("L{}, {} ago", best.level, ago(best)),

@@ -76,7 +76,7 @@ impl Restore {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let at = self.moment(context.world.now_ns())?;
         let repo = context.open()?;
-        let point = self.chosen(&repo, at)?;
+        let point = self.chosen(context, &repo, at)?;
         // The newest point that is there may not be the newest that there was.
         let chosen = if self.point == verbs::LATEST { verbs::of_history(&repo) } else { Outcome::Done };
         let existing = match self.existing {
@@ -129,11 +129,10 @@ impl Restore {
         self.at.as_deref().map(|typed| time::parse(typed, now_ns)).transpose()
     }
 
-    fn chosen(&self, repo: &Repo, at: Option<i64>) -> Result<PointRecord, Error> {
+    fn chosen(&self, context: &Context, repo: &Repo, at: Option<i64>) -> Result<PointRecord, Error> {
         let source = self.source.as_deref();
-        let Some(at) = at else { return verbs::choose(repo, &self.point, source) };
-        verbs::check_source(repo, source)?;
-        Ok(repo.point_at(source, at)?)
+        let Some(at) = at else { return verbs::choose(context, repo, &self.point, source) };
+        verbs::choose_at(context, repo, source, at)
     }
 }
 

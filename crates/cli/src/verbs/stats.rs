@@ -38,7 +38,9 @@ impl Stats {
         let repo = context.open()?;
         repo.must_read()?;
         let counted = match &self.point {
-            Some(asked) => of_point(context, &repo, verbs::choose(&repo, asked, self.source.as_deref())?)?,
+            Some(asked) => {
+                of_point(context, &repo, verbs::choose(context, &repo, asked, self.source.as_deref())?)?
+            }
             None => of_all(context, &repo)?,
         };
         Ok(if counted.problems.is_empty() { verbs::of_history(&repo) } else { Outcome::Damaged })

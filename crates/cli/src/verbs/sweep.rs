@@ -71,12 +71,12 @@ impl Sweep {
         })?;
         context.finish();
         let body = json!({ "applied": true, "plan": document(&plan), "swept": done(&swept) });
-        context.out.summary("sweep/1", body, |out| tell_done(out, &plan, &swept))?;
+        context.out.summary("sweep/1", body, |out| tell_done(out, &swept))?;
         if !swept.spared.is_empty() {
             tell_spared(context, &repo, &swept);
             return Ok(Outcome::Damaged);
         }
-        if swept.waits_for.is_empty() && plan.for_sessions.0 == 0 {
+        if swept.waits_for.is_empty() && swept.for_sessions.0 == 0 {
             return Ok(verbs::of_history(&repo));
         }
         let flags = context.shown_flags();
@@ -137,20 +137,24 @@ fn tell_plan(out: &mut dyn std::io::Write, plan: &Plan) -> std::io::Result<()> {
     }
 }
 
-fn tell_done(out: &mut dyn std::io::Write, plan: &Plan, swept: &Swept) -> std::io::Result<()> {
+fn tell_done(out: &mut dyn std::io::Write, swept: &Swept) -> std::io::Result<()> {
     writeln!(out, "condemned {}, deleted {}", packs(swept.condemned), packs(swept.deleted))?;
     if swept.moved.0 > 0 {
         let frames = show::count(swept.moved.0, "frame");
         writeln!(out, "packed {frames} of {} again", show::size(swept.moved.1))?;
     }
     for (_, session) in &swept.expired {
-        writeln!(out, "gave up session {}: it showed no sign of life", show::short(session))?;
+        writeln!(
+            out,
+            "gave up session {}: its process died, or shows no sign of life",
+            show::short(session)
+        )?;
     }
-    if plan.for_sessions.0 > 0 {
+    if swept.for_sessions.0 > 0 {
         writeln!(
             out,
             "{} of forgotten points stay until those at work with them end",
-            packs(plan.for_sessions)
+            packs(swept.for_sessions)
         )?;
     }
     for (_, session) in &swept.waits_for {
@@ -193,6 +197,7 @@ fn done(swept: &Swept) -> Value {
         "deleted": amount(swept.deleted),
         "moved": { "frames": swept.moved.0, "bytes": swept.moved.1 },
         "spared": swept.spared.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "for_sessions": amount(swept.for_sessions),
         "expired": ids(&swept.expired),
         "waits_for": ids(&swept.waits_for),
     })

@@ -60,7 +60,7 @@ impl Verify {
         repo.must_read()?;
         let (level, source) = (self.level.meant(), self.source.as_deref());
         let points: Vec<PointRecord> = match &self.point {
-            Some(asked) => vec![verbs::choose(&repo, asked, source)?],
+            Some(asked) => vec![verbs::choose(context, &repo, asked, source)?],
             None => {
                 verbs::check_known(&repo, source)?;
                 repo.fold().live(source).into_iter().cloned().collect()

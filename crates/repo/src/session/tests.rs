@@ -1,8 +1,10 @@
 //! A session that cannot read what others say does not believe that they say nothing.
 
+use format::fact::{Forget, Undo};
 use storage::{Fault, Verb};
 
 use super::*;
+use crate::fold::made::{point, point_id};
 use crate::trial::Place;
 
 /// What was expired behind the back of a session, and read wrongly by it, is not acknowledged; what was only misread once
@@ -57,4 +59,26 @@ fn an_old_entry_that_is_damaged_stops_no_session() {
     let signer = host.enrolled_signer().unwrap();
     let mut session = Session::open(&host, signer, Purpose::Write, BTreeSet::new()).unwrap();
     session.commit(Vec::new(), Vec::new(), BTreeSet::new(), true).unwrap();
+}
+
+/// Two hosts may bring one point back at once. That one of them was given up takes nothing from the other, who was told that
+/// it counts.
+#[test]
+fn whoever_is_given_up_takes_back_no_point_that_another_brought_back() {
+    let place = Place::new();
+    let (given_up, other) = (place.host("given_up"), place.host("other"));
+    let (own, signer) = (given_up.enrolled_signer().unwrap(), other.enrolled_signer().unwrap());
+    let state = |fact: Fact| {
+        let link = Link { session: SessionId(place.world.chance().bytes()), number: 0, previous: Hash::NONE };
+        other.append(&signer, link, &[fact, Fact::End], Said::default(), &mut place.world.chance()).unwrap();
+        EntryId { writer: WriterId::of(&signer.public()), session: link.session, number: 0 }
+    };
+    state(point(2, "a"));
+    let points = vec![point_id(2)];
+    let forgotten = state(Fact::Forget(Forget { points, regions: None, reason: String::new() }));
+    let undo = Fact::Undo(Undo { points: vec![(point_id(2), vec![forgotten])] });
+    state(undo.clone());
+    given_up.refresh().unwrap();
+    given_up.withdraw(&own, &[undo]);
+    assert!(other.refresh().unwrap().points[&point_id(2)].is_live());
 }

@@ -13,12 +13,10 @@ use format::reference::FrameId;
 use super::{ENTRY_ROOM, Sweep};
 use crate::error::Error;
 use crate::layout;
+use crate::mark::READS_MAX;
 use crate::protocol::{Reply, SessionObject};
 use crate::session::RENEWAL;
 use crate::stated::{Chain, Piece, Real};
-
-/// How often a pack is read that is not as it was stored.
-const READS_MAX: u32 = 3;
 
 /// Where frames may be found.
 type Places = BTreeMap<Piece, BTreeSet<PackId>>;
