@@ -44,7 +44,7 @@ fn the_same_seed_gives_the_same_history() {
 }
 
 /// Rules whose absence histories show, and the first seed that does.
-const RULES: [(Rule, u64); 11] = [
+const RULES: [(Rule, u64); 12] = [
     (Rule::SessionBeforeReading, 70),
     (Rule::RootsAreChecked, 79),
     (Rule::AcknowledgeAfterExpiries, 3),
@@ -56,6 +56,7 @@ const RULES: [(Rule, u64); 11] = [
     (Rule::ReadBackBeforeAnnounce, 6),
     (Rule::AnnounceBeforeDelete, 18),
     (Rule::FailedListStops, 250),
+    (Rule::RevivedIsChecked, 27_013),
 ];
 
 /// The pranks that not every history shows, and the first seed that does.

@@ -174,26 +174,29 @@ impl Here<'_> {
         let clear = &entry.clear;
         let counted = self.fold.counted(entry, self.root)?;
         let session = Chain { writer: clear.writer, session: clear.session };
+        let id = protocol::EntryId { session, sequence: u64::from(clear.number) };
         Some(protocol::Entry {
-            id: protocol::EntryId { session, sequence: u64::from(clear.number) },
             maintainer: self.fold.may_maintain(clear.writer, self.root),
             local: clear.local.is_some(),
             brings: clear.brings.iter().filter_map(|b| layout::parse_pack(&b.name)).collect(),
             ends: counted.contains(&Fact::End),
-            facts: counted.iter().flat_map(|fact| self.facts(fact)).collect(),
+            facts: counted.iter().flat_map(|fact| self.facts(&id, fact)).collect(),
+            id,
         })
     }
 
-    /// Liveness is the fold's to say, so that holds, pins and regions mean the same everywhere: here a point is forgotten or
-    /// it is not.
-    fn facts(&self, fact: &Fact) -> Vec<protocol::Fact<Real>> {
+    /// Liveness is the fold's to say, so that holds, pins and regions mean the same everywhere: here a point is forgotten, or was
+    /// and lives again, or never was.
+    fn facts(&self, id: &protocol::EntryId<Real>, fact: &Fact) -> Vec<protocol::Fact<Real>> {
         let region = self.repo.io.region_name();
         match fact {
             Fact::Point(point) => {
                 let commit = protocol::Fact::Commit { point: point.id, frames: BTreeSet::new() };
                 let live = self.fold.points.get(&point.id).is_some_and(|record| record.is_live_in(region));
-                let forget = (!live).then_some(protocol::Fact::Forget { point: point.id });
-                std::iter::once(commit).chain(forget).collect()
+                let was_forgotten = !live || self.fold.was_ever_forgotten(&point.id);
+                let forget = was_forgotten.then_some(protocol::Fact::Forget { point: point.id });
+                let undo = protocol::Fact::Undo { point: point.id, forgets: BTreeSet::from([id.clone()]) };
+                std::iter::once(commit).chain(forget).chain((live && was_forgotten).then_some(undo)).collect()
             }
             Fact::Acknowledged => vec![protocol::Fact::Acknowledged],
             Fact::Expired(expired) if expired.region == region => {

@@ -136,6 +136,11 @@ impl Fold {
             || self.forgets.get(&id).into_iter().flatten().any(was_in_vain)
     }
 
+    /// Whether anybody ever forgot the point, whatever became of that.
+    pub(crate) fn was_ever_forgotten(&self, point: &PointId) -> bool {
+        self.forgets.get(point).is_some_and(|forgettings| !forgettings.is_empty())
+    }
+
     /// Whether parts of a live point may have been swept, and nobody has read its tree in this region since.
     pub fn is_doubtful(&self, record: &PointRecord, region: &str) -> bool {
         self.may_lack(record)

@@ -82,3 +82,32 @@ fn whoever_is_given_up_takes_back_no_point_that_another_brought_back() {
     given_up.withdraw(&own, &[undo]);
     assert!(other.refresh().unwrap().points[&point_id(2)].is_live());
 }
+
+/// Whoever brings a point back may have been given up, so that parts of it are swept: nobody takes it for whole unlooked at.
+#[test]
+fn a_point_that_was_brought_back_in_vain_is_looked_at_before_it_is_relied_on() {
+    let place = Place::new();
+    let host = place.host("host");
+    let signer = host.enrolled_signer().unwrap();
+    let state = |facts: &[Fact]| {
+        let link = Link { session: SessionId(place.world.chance().bytes()), number: 0, previous: Hash::NONE };
+        host.append(&signer, link, facts, Said::default(), &mut place.world.chance()).unwrap();
+        host.refresh().unwrap();
+        EntryId { writer: WriterId::of(&signer.public()), session: link.session, number: 0 }
+    };
+    // None of their packs is there.
+    let roots = BTreeSet::from([point_id(1), point_id(2)]);
+    state(&[point(1, "a"), point(2, "a"), Fact::Acknowledged, Fact::End]);
+    let points = vec![point_id(2)];
+    let forgotten =
+        state(&[Fact::Forget(Forget { points, regions: None, reason: String::new() }), Fact::End]);
+    state(&[Fact::Undo(Undo { points: vec![(point_id(2), vec![forgotten])] }), Fact::End]);
+    assert!(roots.iter().all(|id| host.fold().points[id].is_live()));
+    let kept = host.pin(&roots, None).unwrap();
+    assert_eq!(
+        kept.points,
+        BTreeSet::from([point_id(1)]),
+        "nobody looks at a point that was never forgotten"
+    );
+    assert_eq!(kept.gone, BTreeSet::from([point_id(2)]));
+}
