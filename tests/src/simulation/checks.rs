@@ -164,12 +164,17 @@ impl Left<'_> {
         // What was stored again in the place of a needed frame is needed with all that lies under it; which that is, the
         // points know that have it.
         let substitutes = fold.substitutes.iter();
-        let substitutes = substitutes.flat_map(|(lost, all)| all.iter().map(move |instead| (lost, instead)));
-        for (lost, instead) in substitutes {
-            if needed.contains(&lost.frame()) {
-                let having = points.values().filter(|made| made.frames.contains(&instead.frame()));
-                needed.extend(having.flat_map(|made| made.frames.iter().copied()));
-                needed.insert(instead.frame());
+        let substitutes: Vec<_> =
+            substitutes.flat_map(|(lost, all)| all.iter().map(move |instead| (lost, instead))).collect();
+        // What lies under one may have been lost and stored again itself.
+        let mut before = 0;
+        while std::mem::replace(&mut before, needed.len()) < needed.len() {
+            for (lost, instead) in &substitutes {
+                if needed.contains(&lost.frame()) {
+                    let having = points.values().filter(|made| made.frames.contains(&instead.frame()));
+                    needed.extend(having.flat_map(|made| made.frames.iter().copied()));
+                    needed.insert(instead.frame());
+                }
             }
         }
         let listed = self.io().list(&layout::packs())?;
