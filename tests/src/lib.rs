@@ -4,6 +4,7 @@
 pub mod campaign;
 pub mod disk;
 pub mod files;
+pub mod injection;
 pub mod kept;
 pub mod listing;
 pub mod odd;

@@ -246,12 +246,22 @@ impl Said {
     ///
     /// If the program panicked.
     pub fn of(words: &[&str], output: Output) -> Self {
+        let said = Self::heard(words, output);
+        assert!(!said.has_panicked(), "{said}");
+        said
+    }
+
+    /// The same, also if the program panicked.
+    pub fn heard(words: &[&str], output: Output) -> Self {
         let status = output.status;
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
-        let said = Self { words: words.join(" "), code, out: output.stdout, err };
-        assert!(!said.err.contains("panicked"), "{said}");
-        said
+        Self { words: words.join(" "), code, out: output.stdout, err }
+    }
+
+    /// Whether the program panicked.
+    pub fn has_panicked(&self) -> bool {
+        self.err.contains("panicked")
     }
 
     /// The document on standard output.

@@ -44,6 +44,11 @@ const STATE: &str =
     "make room or give rights there, or let this host keep what it knows elsewhere: --state DIR";
 const DRAFT: &str = "restore what it holds with the last program that reads version 0, then back that up into a new repository with a \
                      new key file; docs/format.md, \"Versions and upgrades\", says how that program is found";
+const SWEEP_PART: &str = "it says which packs a sweep is about to delete, so nothing can be added or swept before it reads. Put it back from a copy of \
+                          the repository; where there is none, and no `seawall sweep` runs anywhere, delete that object: the next sweep \
+                          says it anew";
+const SESSION: &str = "it says what somebody at work relies on, so nothing can be swept before it reads. Put it back from a copy of the \
+                       repository; where there is none, end that backup or restore, and then delete that object";
 const NEWER: &str = "use the version of seawall that wrote it, or a later one";
 
 fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
@@ -59,6 +64,8 @@ fn of_repo(error: &repo::Error, flags: &str) -> Option<String> {
         }
         E::Unmarked { .. } | E::FaultyHistory { .. } | E::ClosedHistory { .. } => return of_sweep(error, flags),
         E::NoSession { .. } | E::NoRoom { .. } => return of_sweep(error, flags),
+        E::Object { object, .. } | E::Damaged { object, .. } if object.starts_with("sweeps/") => SWEEP_PART.to_owned(),
+        E::Object { object, .. } | E::Damaged { object, .. } if object.starts_with("sessions/") => SESSION.to_owned(),
         E::Object { .. } | E::Damaged { .. } | E::Malformed(_) => {
             format!("`seawall points{flags}` lists what else could be restored")
         }

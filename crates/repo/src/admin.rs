@@ -13,7 +13,7 @@ use crate::io::Io;
 use crate::layout;
 use crate::log::{BadEntry, Log, Reading};
 use crate::repo::{Repo, read_genesis};
-use crate::unlock::slots;
+use crate::unlock::{damaged_slots, slots};
 
 /// What anybody can tell of a repository's history with public keys only.
 #[derive(Debug)]
@@ -54,6 +54,11 @@ impl Repo {
     /// All key slots, oldest first.
     pub fn slots(&self) -> Result<Vec<Slot>, Error> {
         slots(&self.io, &self.genesis, &mut Vec::new())
+    }
+
+    /// What is wrong with key slots that do not read as they should, each as a sentence.
+    pub fn damaged_slots(&self) -> Result<Vec<String>, Error> {
+        damaged_slots(&self.io, &self.genesis)
     }
 
     /// Seals the keys at hand for one more secret.

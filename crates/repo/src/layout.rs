@@ -1,7 +1,7 @@
 //! How objects are named. Names are spelled here and nowhere else; section 1 of `docs/format.md`.
 
 use format::entry::EntryId;
-use format::id::{DomainId, Hash, PackId, RunId, SessionId, SlotId, WriterId};
+use format::id::{DomainId, Hash, PackId, RunId, SessionId, SlotId, SweepId, WriterId};
 use format::session::PartId;
 use storage::{KeyPrefix, ObjectKey};
 
@@ -123,6 +123,16 @@ pub fn sweep_part(part: PartId) -> ObjectKey {
     key(&format!("sweeps/{:08x}-{}/{:08x}", part.number, part.sweep, part.part))
 }
 
+/// The part of a sweep that an object of this name is.
+pub fn parse_sweep_part(name: &str) -> Option<PartId> {
+    let mut parts = name.strip_prefix("sweeps/")?.split('/');
+    let ((number, sweep), part) = (parts.next()?.split_once('-')?, parts.next()?);
+    let number = u32::from_str_radix(number, 16).ok()?;
+    let part = u32::from_str_radix(part, 16).ok()?;
+    let parsed = PartId { number, sweep: SweepId::parse(sweep).ok()?, part };
+    (parts.next().is_none() && sweep_part(parsed).as_str() == name).then_some(parsed)
+}
+
 /// All parts of all sweeps.
 pub fn sweeps() -> KeyPrefix {
     prefix("sweeps/")
@@ -159,6 +169,8 @@ mod tests {
         let name = entry(id, Hash([3; 32]));
         assert_eq!(parse_entry(name.as_str()), Some((id, Hash([3; 32]))));
         assert!(name.as_str().contains("/0000001f-"));
+        let part = PartId { number: 1, sweep: SweepId([4; 16]), part: 2 };
+        assert_eq!(parse_sweep_part(sweep_part(part).as_str()), Some(part));
         for extension in ["", ".md"] {
             let name = rescue("seawall-0.1.0-x86_64", Hash([3; 32]), extension).unwrap();
             assert_eq!(parse_rescue(name.as_str()), Some(Hash([3; 32])), "{name}");
@@ -172,6 +184,15 @@ mod tests {
     fn other_names_are_not_taken_for_ours() {
         for name in ["log/a/b/c", "log/", "packs/00/zz", "log/x", "packs/01/00"] {
             assert!(parse_entry(name).is_none() && parse_pack(name).is_none(), "{name}");
+        }
+        let part = sweep_part(PartId { number: 1, sweep: SweepId([4; 16]), part: 2 });
+        for name in [
+            format!("{part}0"),
+            format!("{part}/x"),
+            "sweeps/1-2/3".to_owned(),
+            "sweeps/.DS_Store".to_owned(),
+        ] {
+            assert!(parse_sweep_part(&name).is_none(), "{name}");
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::layout;
 use crate::log::LogEntry;
 use crate::protocol::{self, Ids, Logs, Sessions, Sweeps};
 use crate::repo::Repo;
-use kept::{Kept, Reading};
+use kept::{Kept, Read, Reading};
 
 /// What was read of the objects that this module states.
 #[derive(Debug, Default)]
@@ -113,19 +113,46 @@ impl Repo {
 
     /// All session objects of this life of the region, but for those of sessions that are over and do not read.
     pub(crate) fn announced(&self) -> Result<Vec<Arc<SessionRecord>>, Error> {
+        let (fold, region) = (self.fold(), self.io.region_name());
+        let mut announced = all_read(self.read_sessions()?)?;
+        let life = life_of(&fold, region);
+        announced.retain(|record| record.region == region && record.incarnation == life);
+        announced.sort_by_key(|record| (record.writer, record.session, record.number));
+        Ok(announced)
+    }
+
+    fn read_sessions(&self) -> Result<Read<SessionRecord>, Error> {
         let (io, fold) = (&self.io, self.fold());
         let read = |key: &ObjectKey, bytes: Result<Bytes, Error>| {
             let wrong = Error::object(key.clone(), io.place());
             let record = SessionRecord::decode(&bytes?, &self.genesis.id).map_err(wrong)?;
             self.is_named(key, &layout::session(record.writer, record.session, record.number), record)
         };
-        let reading = Reading { most: SMALL_OBJECT_BYTES_MAX as u64, read };
+        let is_ours = |name: &str| layout::parse_session(name).is_some();
+        let reading = Reading { is_ours, most: SMALL_OBJECT_BYTES_MAX as u64, read };
         let excused = |key: &ObjectKey, error: &Error| is_gone(error) || is_over(&fold, key);
-        let mut announced = self.statements.sessions.all(io, &layout::sessions(), &reading, excused)?;
-        let life = life_of(&fold, io.region_name());
-        announced.retain(|record| record.region == io.region_name() && record.incarnation == life);
-        announced.sort_by_key(|record| (record.writer, record.session, record.number));
-        Ok(announced)
+        self.statements.sessions.all(io, &layout::sessions(), &reading, excused)
+    }
+
+    fn read_parts(&self) -> Result<Read<SweepPart>, Error> {
+        let io = &self.io;
+        let read = |key: &ObjectKey, bytes: Result<Bytes, Error>| {
+            let wrong = Error::object(key.clone(), io.place());
+            let record = SweepPart::decode(&bytes?, &self.genesis.id).map_err(wrong)?;
+            self.is_named(key, &layout::sweep_part(record.id()), record)
+        };
+        let is_ours = |name: &str| layout::parse_sweep_part(name).is_some();
+        let reading = Reading { is_ours, most: ENTRY_BYTES_MAX as u64, read };
+        self.statements.parts.all(io, &layout::sweeps(), &reading, |_, _| false)
+    }
+
+    /// What is wrong with session objects and with parts of sweeps that do not read, and should.
+    ///
+    /// # Errors
+    /// Of the region.
+    pub(crate) fn unread(&self) -> Result<Vec<Error>, Error> {
+        let (sessions, parts) = (self.read_sessions()?.1, self.read_parts()?.1);
+        sessions.into_iter().chain(parts).map(|e| if e.is_about_object() { Ok(e) } else { Err(e) }).collect()
     }
 
     fn is_named<T>(&self, key: &ObjectKey, named: &ObjectKey, object: T) -> Result<T, Error> {
@@ -140,16 +167,10 @@ impl Repo {
 
     /// All parts of sweeps of this life of the region.
     pub(crate) fn parts(&self) -> Result<Vec<Part>, Error> {
-        let (io, fold) = (&self.io, self.fold());
-        let read = |key: &ObjectKey, bytes: Result<Bytes, Error>| {
-            let wrong = Error::object(key.clone(), io.place());
-            let record = SweepPart::decode(&bytes?, &self.genesis.id).map_err(wrong)?;
-            self.is_named(key, &layout::sweep_part(record.id()), record)
-        };
-        let reading = Reading { most: ENTRY_BYTES_MAX as u64, read };
-        let mut parts = self.statements.parts.all(io, &layout::sweeps(), &reading, |_, _| false)?;
-        let life = life_of(&fold, io.region_name());
-        parts.retain(|record| record.incarnation == life && record.region == io.region_name());
+        let (fold, region) = (self.fold(), self.io.region_name());
+        let mut parts = all_read(self.read_parts()?)?;
+        let life = life_of(&fold, region);
+        parts.retain(|record| record.incarnation == life && record.region == region);
         let by_maintainer = |record: &SweepPart| fold.may_maintain(record.writer, self.root());
         Ok(parts.into_iter().map(|record| Part { by_maintainer: by_maintainer(&record), record }).collect())
     }
@@ -159,6 +180,11 @@ impl Repo {
         let parts = self.parts()?.into_iter().filter(|part| part.by_maintainer || !by_maintainers);
         Ok(Sweeps::of(parts.map(|part| (part.record.id(), part.record.packs.iter().copied().collect()))))
     }
+}
+
+/// The objects, if each of them reads.
+fn all_read<T>((objects, unread): Read<T>) -> Result<Vec<Arc<T>>, Error> {
+    unread.into_iter().next().map_or(Ok(objects), Err)
 }
 
 /// What every entry of one log is stated with.

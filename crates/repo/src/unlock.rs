@@ -18,6 +18,13 @@ pub(crate) fn slots(io: &Io, genesis: &Genesis, notices: &mut Vec<String>) -> Re
     Ok(slots)
 }
 
+/// What is wrong with slots that do not read as they should, each as a sentence.
+pub(crate) fn damaged_slots(io: &Io, genesis: &Genesis) -> Result<Vec<String>, Error> {
+    let mut others = Others::default();
+    read_slots(io, genesis, &mut others)?;
+    Ok(others.damaged)
+}
+
 /// Slots that are not to be used, each as a sentence.
 #[derive(Default)]
 struct Others {
@@ -45,6 +52,9 @@ fn read_slots(io: &Io, genesis: &Genesis, others: &mut Others) -> Result<Vec<Slo
             Err(error) => return Err(error),
         };
         match slot {
+            Ok(slot) if layout::slot(slot.domain(), slot.id()) != key => {
+                others.damaged.push(format!("{key} is damaged: it is the object of another name"));
+            }
             Ok(slot) => slots.push(slot),
             Err(why) => others.damaged.push(format!("{key} is damaged: {why}")),
         }

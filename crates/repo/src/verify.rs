@@ -209,6 +209,15 @@ pub fn verify_log(repo: &Repo, level: Level) -> Result<Verdict, Error> {
     failed.map_or(Ok(verdict), Err)
 }
 
+/// Looks at what no point needs, and whoever opens the repository, adds to it or sweeps it does: key slots, and the objects that
+/// say who is at work and what sweeps condemned. Problems are sentences.
+pub fn verify_rest(repo: &Repo) -> Result<Verdict, Error> {
+    let mut verdict = Verdict::default();
+    repo.damaged_slots()?.into_iter().for_each(|problem| verdict.tell(problem));
+    repo.unread()?.into_iter().for_each(|problem| verdict.tell(problem));
+    Ok(verdict)
+}
+
 /// A session of a host that may not have been let in yet, which it is now if the root key is at hand; or why there is none.
 fn announce_damage<'r>(repo: &'r Repo, point: &PointRecord) -> Result<Session<'r>, String> {
     if repo.only_reads() {

@@ -1,5 +1,5 @@
 //! Trials that take longer than a test may: `simulate` plays histories of many hosts from seeds, `campaign` runs the real
-//! program on many hosts and kills it. And `keep DIR` makes the repository that is kept of a format's version; see
+//! program on many hosts and kills it, `inject` harms repositories. And `keep DIR` makes the repository that is kept of a format's version; see
 //! `fixtures/formats/README.md`.
 #![expect(clippy::print_stderr, reason = "this is a program, and somebody has to hear what it needs")]
 
@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use tests::campaign::{CAMPAIGN_USAGE, campaign};
+use tests::injection::{INJECTION_USAGE, inject};
 use tests::simulation::{USAGE, simulate};
 
 fn main() -> ExitCode {
@@ -15,9 +16,10 @@ fn main() -> ExitCode {
     let ended = match (words.next().as_deref(), words.len()) {
         (Some("simulate"), _) => simulate(words, out),
         (Some("campaign"), _) => campaign(words, out),
+        (Some("inject"), _) => inject(words, out),
         (Some("keep"), 1) => return keep(words.next().unwrap_or_default().as_ref()),
         _ => {
-            eprintln!("{USAGE}\n{CAMPAIGN_USAGE}");
+            eprintln!("{USAGE}\n{CAMPAIGN_USAGE}\n{INJECTION_USAGE}");
             return ExitCode::from(4);
         }
     };

@@ -117,6 +117,17 @@ fn errors_of_the_repository() {
 }
 
 #[test]
+fn what_helps_with_a_damaged_object_is_said_by_its_kind() {
+    let damaged = |object| repo::Error::Damaged { object: text(object), place: text("p"), why: text("x") };
+    let rows = [
+        ("sweeps/1-2/3", "the next sweep says it anew"),
+        ("sessions/1/2/3", "end that backup"),
+        ("packs/1", "points --repo r"),
+    ];
+    check(rows.map(|(object, hint)| (Error::Repo(damaged(object)), Some(hint))));
+}
+
+#[test]
 fn errors_of_a_place_wherever_they_come_up() {
     use storage::{Error as E, Obstacle as O};
     let obstructed = |obstacle| E::Obstructed { act: act(), obstacle, detail: text("x") };

@@ -146,7 +146,19 @@ fn list(context: &Context) -> Result<Outcome, Error> {
         let slot = show::short(slot.id());
         context.out.warning(format!("slot {slot} has only keys from before the last renewal"));
     }
-    Ok(Outcome::Done)
+    let damaged = repo.damaged_slots()?;
+    if damaged.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    // Each of them was named when the repository was opened.
+    let (them, flags) = (show::count(damaged.len() as u64, "slot"), context.shown_flags());
+    context.out.warning(format!(
+        "{them} cannot be listed, and the secrets for which they were sealed may open nothing"
+    ));
+    context
+        .out
+        .hint(&format!("let them in again: `seawall key add{flags}`; then delete the damaged objects"));
+    Ok(Outcome::Damaged)
 }
 
 /// What a new slot is sealed for, and how to speak of it.

@@ -1,7 +1,7 @@
 //! `verify`: proves that points can be brought back, and writes the verdict down.
 
 use clap::ValueEnum;
-use repo::verify::{Level, Verdict, Verifier, verify_index, verify_log};
+use repo::verify::{Level, Verdict, Verifier, verify_index, verify_log, verify_rest};
 use repo::{PointRecord, Repo};
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::{show, time, verbs};
 
 /// Prove that points can be brought back
 ///
-/// One point, or all, and then the chunk index too. The verdict is written into the history. L2 follows every reference
+/// One point, or all, and then the chunk index, the key slots and what sweeps and sessions left too. The verdict is written into the history. L2 follows every reference
 /// but reads no content, L1 hashes every stored byte: run both from time to time. Exits with 3 if anything is damaged.
 #[derive(clap::Args)]
 pub(crate) struct Verify {
@@ -27,6 +27,9 @@ pub(crate) struct Verify {
 
 const LOG_DAMAGED: &str = "entries of the history are damaged: this host remembers what they say, and a new one could not restore by \
                            them; put them back from a copy of the repository";
+
+const REST_DAMAGED: &str = "objects are damaged that no point needs, and whoever opens the repository, adds to it or sweeps it does: put them \
+                            back from a copy of the repository";
 
 const INDEX_DAMAGED: &str =
     "the chunk index is damaged: restores do not need it; backups store again what they do not find";
@@ -80,10 +83,11 @@ impl Verify {
             stands |= verdict.problems.is_empty() && tell_standing(context, &repo, &point);
             verdicts.push((point, verdict));
         }
-        let (index, log) = match (&self.point, source) {
-            (None, None) => (verify_index(&repo, level)?, verify_log(&repo, level)?),
-            _ => (Verdict::default(), Verdict::default()),
+        let (index, log, rest) = match (&self.point, source) {
+            (None, None) => (verify_index(&repo, level)?, verify_log(&repo, level)?, verify_rest(&repo)?),
+            _ => Default::default(),
         };
+        rest.problems.iter().for_each(|problem| context.out.warning(problem));
         index.problems.iter().for_each(|problem| context.out.warning(format!("chunk index: {problem}")));
         log.problems.iter().for_each(|problem| context.out.warning(format!("history: {problem}")));
         context.finish();
@@ -92,7 +96,7 @@ impl Verify {
         let documents: Value =
             verdicts.iter().map(|(point, verdict)| document(point, verdict, level)).collect();
         let body = json!({ "level": level_name(level), "damaged": damaged, "index_problems": index.problems,
-            "log_problems": log.problems, "points": documents });
+            "log_problems": log.problems, "other_problems": rest.problems, "points": documents });
         context.out.summary("verify/1", body, |out| {
             verdicts
                 .iter()
@@ -107,10 +111,14 @@ impl Verify {
             if !log.problems.is_empty() {
                 writeln!(out, "{LOG_DAMAGED}")?;
             }
+            if !rest.problems.is_empty() {
+                writeln!(out, "{REST_DAMAGED}")?;
+            }
             if index.problems.is_empty() { Ok(()) } else { writeln!(out, "{INDEX_DAMAGED}") }
         })?;
         tell_what_helps(context, unwritten.as_deref(), damaged);
-        let whole = damaged == 0 && index.problems.is_empty() && log.problems.is_empty() && !stands;
+        let apart = [&index, &log, &rest].iter().all(|verdict| verdict.problems.is_empty());
+        let whole = damaged == 0 && apart && !stands;
         Ok(if whole { verbs::of_history(&repo) } else { Outcome::Damaged })
     }
 }

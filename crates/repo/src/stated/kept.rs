@@ -21,26 +21,32 @@ impl<T> Default for Kept<T> {
     }
 }
 
-/// How an object is read, and of what size at most.
+/// Which names are those of such objects, how one is read, and of what size at most. Nobody of ours writes other names there:
+/// they say nothing.
 pub(super) struct Reading<R> {
+    pub(super) is_ours: fn(&str) -> bool,
     pub(super) most: u64,
     pub(super) read: R,
 }
 
+/// Objects in the order of their names, and what is wrong with each that does not read.
+pub(super) type Read<T> = (Vec<Arc<T>>, Vec<Error>);
+
 impl<T> Kept<T> {
-    /// All objects beneath `prefix` as they are listed now, in the order of their names.
+    /// All objects beneath `prefix` as they are listed now, and what is wrong with those that do not read and are not
+    /// excused.
     ///
     /// # Errors
-    /// Of the listing, and the first of an object that does not read, unless it is excused.
+    /// Of the listing.
     pub(super) fn all(
         &self,
         io: &Io,
         prefix: &KeyPrefix,
         reading: &Reading<impl Fn(&ObjectKey, Result<Bytes, Error>) -> Result<T, Error>>,
         is_excused: impl Fn(&ObjectKey, &Error) -> bool,
-    ) -> Result<Vec<Arc<T>>, Error> {
-        let listed: BTreeMap<ObjectKey, u64> =
-            io.list(prefix)?.into_iter().map(|object| (object.key, object.size)).collect();
+    ) -> Result<Read<T>, Error> {
+        let listed = io.list(prefix)?.into_iter().filter(|object| (reading.is_ours)(object.key.as_str()));
+        let listed: BTreeMap<ObjectKey, u64> = listed.map(|object| (object.key, object.size)).collect();
         let mut kept = self.0.lock().expect("no holder of this lock panics");
         kept.retain(|key, _| listed.contains_key(key));
         let mut failed = BTreeMap::new();
@@ -57,9 +63,6 @@ impl<T> Kept<T> {
                 break;
             }
         }
-        match failed.into_values().next() {
-            None => Ok(kept.values().cloned().collect()),
-            Some(error) => Err(error),
-        }
+        Ok((kept.values().cloned().collect(), failed.into_values().collect()))
     }
 }

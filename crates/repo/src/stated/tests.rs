@@ -82,3 +82,22 @@ fn a_session_object_that_does_not_read_says_nothing_and_hides_nobody_until_its_s
     looks.refresh().unwrap();
     assert!(looks.stated_sessions().unwrap().get(&chain).is_none());
 }
+
+/// Whatever else lies there, as a file manager leaves it, stops nobody; what bears a name of ours and does not read does.
+#[test]
+fn a_file_that_is_none_of_ours_says_nothing() {
+    let place = Place::new();
+    let host = place.host("host");
+    let junk = || bytes::Bytes::from_static(b"junk");
+    for name in ["sweeps/desktop.ini", "sweeps/old/1", "sessions/thumbs.db"] {
+        host.io().put(&storage::ObjectKey::new(name).unwrap(), junk()).unwrap();
+    }
+    assert!(host.parts().unwrap().is_empty() && host.announced().unwrap().is_empty());
+    assert!(host.unread().unwrap().is_empty());
+    let part = layout::sweep_part(PartId { number: 1, sweep: SweepId([3; 16]), part: 0 });
+    let session = layout::session(WriterId([1; 16]), SessionId([2; 16]), 0);
+    host.io().put(&part, junk()).unwrap();
+    host.io().put(&session, junk()).unwrap();
+    assert!(host.parts().is_err() && host.announced().is_err());
+    assert_eq!(host.unread().unwrap().len(), 2);
+}
