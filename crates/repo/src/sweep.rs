@@ -155,6 +155,10 @@ impl<'r> Sweep<'r> {
         if let Some(signer) = repo.known_signer()? {
             repo.must_maintain(&signer)?;
         }
+        if repo.must_be_faultless().is_err() {
+            // What did not read when the history was read last may read by now.
+            repo.refresh()?;
+        }
         repo.must_be_faultless()?;
         repo.must_see_all()?;
         Ok(Sweep {

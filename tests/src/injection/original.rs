@@ -19,6 +19,8 @@ pub(super) struct Original {
     _others: [Machine; 2],
     /// Live points, oldest first, and what each holds.
     pub points: Vec<(String, Listing)>,
+    /// Entries that were written last, so that no other one leans on them.
+    pub unseen: Vec<PathBuf>,
     objects: BTreeMap<Kind, Vec<PathBuf>>,
     foreign: BTreeMap<Kind, Vec<PathBuf>>,
 }
@@ -48,7 +50,10 @@ impl Original {
         host.done(&["key", "add", "--new-passphrase-file", "passphrase"]);
         fs::write(host.at("tree/last"), odd::noise(5, 70_000)).expect("there is room");
         points.push(backup(&host, SOURCE));
-        host.done(&["verify"]);
+        // A session for each point, one after the other: nobody comes after the last of them.
+        let before = below(&host.repository());
+        host.done(&["verify", &points[2].0]);
+        let unseen = relative(&host.repository(), |path| !before.contains(path)).collect();
         let other = Machine::with_repository();
         first_state(&other.at("tree"));
         let forgotten = backup(&other, "other").0;
@@ -64,7 +69,7 @@ impl Original {
             .into_iter()
             .map(|(kind, paths)| (kind, paths.iter().map(|path| top.join(path)).collect()))
             .collect();
-        Original { host, _others: [second, other], points, objects, foreign }
+        Original { host, _others: [second, other], points, unseen, objects, foreign }
     }
 
     /// All objects of a kind.
@@ -111,15 +116,25 @@ fn first_state(top: &Path) {
     sparse.set_len(400_000).expect("there is room");
 }
 
+/// Objects by kind, those that were stored first before the others, so that the same number is the same object in each making of
+/// a repository.
 fn objects(repository: &Path) -> BTreeMap<Kind, Vec<PathBuf>> {
     let mut objects: BTreeMap<Kind, Vec<PathBuf>> = BTreeMap::new();
-    for file in below(repository) {
-        let path = file.strip_prefix(repository).expect("it lies below").to_owned();
+    let mut all: Vec<PathBuf> = relative(repository, |_| true).collect();
+    let stored = |path: &PathBuf| fs::metadata(repository.join(path)).and_then(|meta| meta.modified()).ok();
+    all.sort_by_key(|path| (stored(path), path.clone()));
+    for path in all {
         if let Some(kind) = Kind::of(&path) {
             objects.entry(kind).or_default().push(path);
         }
     }
     objects
+}
+
+/// Paths of what is wanted, from the repository's top.
+fn relative(repository: &Path, wanted: impl Fn(&PathBuf) -> bool) -> impl Iterator<Item = PathBuf> {
+    let all = below(repository).into_iter().filter(move |path| wanted(path));
+    all.map(move |path| path.strip_prefix(repository).expect("it lies below").to_owned())
 }
 
 /// The same files once more under another folder: no object is ever written over, so each repository can lose its own.

@@ -56,12 +56,14 @@ pub(super) fn run(original: &Original, seed: u64, number: u64) -> Ended {
     let wanted = if chance.below(2) == 0 { 1 } else { 1 + chance.below(HARMS_MAX) };
     let mut harms = Vec::new();
     while harms.len() < usize::try_from(wanted).unwrap_or(1) {
-        harms.extend(Harm::inflict(original, &machine.repository(), &mut chance));
+        let harm = Harm::inflict(original, &machine.repository(), &harms, &mut chance);
+        harms.extend(harm);
     }
     let mut trial = Trial {
         original,
         machine,
         harms,
+        remembers,
         told: String::new(),
         broken: Vec::new(),
         swept: false,
@@ -79,6 +81,7 @@ struct Trial<'o> {
     original: &'o Original,
     machine: Machine,
     harms: Vec<Harm>,
+    remembers: bool,
     told: String,
     broken: Vec<String>,
     swept: bool,
@@ -94,7 +97,9 @@ impl Trial<'_> {
             self.breaks("a point did not come back, and no verification said so");
         }
         let history = self.run(&["log", "--verify"]).code != 0;
-        if self.harms.iter().any(Harm::must_be_found) && !found && !history {
+        let must_be_found = |harm: &&Harm| harm.must_be_found(self.original, self.remembers);
+        let unnoticed = self.harms.iter().filter(must_be_found).all(|harm| !harm.is_named_in(&self.told));
+        if unnoticed && !found && !history && self.harms.iter().any(|harm| must_be_found(&harm)) {
             self.breaks("an object was changed, and no verification said so");
         }
         self.sweep();

@@ -1,7 +1,8 @@
-//! Sweeps where a place has no room.
+//! Sweeps where a place has no room, and on hosts that stay open for long.
 
 use bytes::Bytes;
 use format::session::Purpose;
+use storage::{Fault, Verb};
 
 use super::*;
 use crate::session::{RENEWAL, Session};
@@ -40,4 +41,20 @@ fn where_a_process_died_what_was_condemned_before_is_deleted_without_room() {
     faulty.fill(false);
     assert_eq!(sweep().unwrap().expired.len(), 1);
     assert!(host.io.list(&layout::packs()).unwrap().is_empty());
+}
+
+/// A process that runs for days must not refuse for all of them because of one bad answer.
+#[test]
+fn what_was_misread_once_stops_no_later_sweep() {
+    let place = Place::new();
+    place.host("writes").enrolled_signer().unwrap();
+    let (host, faulty) = place.unlucky_host("sweeps");
+    place.host("writes too").enrolled_signer().unwrap();
+    // Entries are read twice before they count as damaged.
+    (0..2).for_each(|_| faulty.order(Verb::GetRange, Fault::Flipped));
+    host.refresh().unwrap();
+    assert!(host.must_be_faultless().is_err(), "the misread entry is noticed");
+    let options =
+        Options { repack_below: 0, repack_bytes_max: 0, wait: Duration::ZERO, expire_after: Duration::MAX };
+    Sweep::new(&host, options).unwrap();
 }
