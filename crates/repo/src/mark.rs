@@ -101,6 +101,14 @@ impl Contents {
     }
 }
 
+/// What points may lack.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MayLack {
+    Nothing,
+    /// What sweeps condemned, each place of it.
+    Condemned,
+}
+
 /// Why a pack cannot be looked into.
 enum Closed {
     /// It is not there.
@@ -115,6 +123,8 @@ pub(crate) struct Marker<'r> {
     fold: Arc<Fold>,
     known: HashMap<PackId, Result<Contents, Closed>>,
     substitutes: BTreeMap<FrameId, Vec<FrameId>>,
+    /// What sweeps condemned, as far as whoever asks has seen it.
+    sweeps: Arc<Sweeps<Real>>,
     requests: u64,
 }
 
@@ -125,6 +135,7 @@ impl<'r> Marker<'r> {
             fold: Arc::default(),
             known: HashMap::new(),
             substitutes: BTreeMap::new(),
+            sweeps: Arc::default(),
             requests: 0,
         };
         marker.take(repo.fold());
@@ -165,8 +176,11 @@ impl<'r> Marker<'r> {
     /// [`Error::Unmarked`] where a frame of them is nowhere.
     pub(crate) fn mark(&mut self, points: &BTreeSet<PointId>) -> Result<Marked, Error> {
         self.renew();
+        if !self.substitutes.is_empty() {
+            self.sweeps = Arc::new(self.repo.stated_sweeps(true)?);
+        }
         let mut marked = Marked::default();
-        self.add(&mut marked, points, None)?;
+        self.add(&mut marked, points, MayLack::Nothing)?;
         Ok(marked)
     }
 
@@ -175,17 +189,19 @@ impl<'r> Marker<'r> {
     /// left of points that nobody acknowledged.
     pub(crate) fn mark_needed(&mut self, mark: &Mark<Real>) -> Result<Marked, Error> {
         self.renew();
+        self.sweeps = mark.sweeps.clone();
         let (live, roots) = mark.points.iter().copied().partition(|point| self.must_be_whole(mark, point));
         let mut marked = Marked::default();
-        match self.add(&mut marked, &live, None) {
+        let added = match self.add(&mut marked, &live, MayLack::Nothing) {
             Err(Error::Unmarked { .. }) if live.iter().any(|point| !self.is_wanted(point)) => {
                 return Err(Error::Raced(
                     "points were forgotten and swept while this sweep looked at them".into(),
                 ));
             }
-            added => added?,
-        }
-        match self.add(&mut marked, &roots, Some(&mark.sweeps)) {
+            Ok(()) => self.add(&mut marked, &roots, MayLack::Condemned),
+            failed => failed,
+        };
+        match added {
             Err(Error::Unmarked { .. }) if self.repo.stated_sweeps(true)?.parts() != mark.sweeps.parts() => {
                 Err(Error::Raced("another sweep condemned what this one looked at".into()))
             }
@@ -209,35 +225,30 @@ impl<'r> Marker<'r> {
         self.known.retain(|_, known| known.is_ok());
     }
 
-    fn add(
-        &mut self,
-        marked: &mut Marked,
-        points: &BTreeSet<PointId>,
-        swept: Option<&Sweeps<Real>>,
-    ) -> Result<(), Error> {
+    fn add(&mut self, marked: &mut Marked, points: &BTreeSet<PointId>, lack: MayLack) -> Result<(), Error> {
         let roots = points.iter().filter_map(|point| self.fold.points.get(point));
         let mut open: Vec<FrameId> = roots.map(|record| record.point.root.frame()).collect();
         open.retain(|frame| marked.insert(*frame));
         while !open.is_empty() {
-            let found = self.follow(open, swept)?;
+            let found = self.follow(open, lack)?;
             open = found.into_iter().filter(|frame| marked.insert(*frame)).collect();
         }
         Ok(())
     }
 
-    /// The frames that these refer to. What sweeps may have taken, each place of it, may be gone.
-    fn follow(&mut self, open: Vec<FrameId>, swept: Option<&Sweeps<Real>>) -> Result<Vec<FrameId>, Error> {
+    /// The frames that these refer to.
+    fn follow(&mut self, open: Vec<FrameId>, lack: MayLack) -> Result<Vec<FrameId>, Error> {
         let substitutes = self.substitutes_of(&open)?;
         let mut found = substitutes.values().flatten().copied().collect();
         let mut nowhere = self.take_all_refs(open, &mut found)?;
         if !nowhere.is_empty() && self.look_again(&nowhere)? {
             nowhere = self.take_all_refs(nowhere, &mut found)?;
         }
-        // What does not read is not gone, nor is what no sweep condemned.
-        let may_be_gone =
-            |sweeps: &Sweeps<Real>, place| sweeps.is_condemned(&place) && !self.is_unread(place);
+        // What does not read is not gone.
         let is_gone = |frame: &FrameId| {
-            swept.is_some_and(|sweeps| self.places(*frame).all(|place| may_be_gone(sweeps, place)))
+            lack == MayLack::Condemned
+                && self.is_condemned(*frame)
+                && !self.places(*frame).any(|place| self.is_unread(place))
         };
         let is_fine = |frame: &FrameId| substitutes.contains_key(frame) || is_gone(frame);
         match nowhere.iter().find(|frame| !is_fine(frame)) {
@@ -247,13 +258,15 @@ impl<'r> Marker<'r> {
     }
 
     /// What was stored again in the place of these frames, for those that have any. What a session stored that was given up
-    /// may be gone, and was never counted on: then it is not among them.
+    /// may be gone, and was never counted on: then it is not among them. Nor is what sweeps took while nothing needed it: then
+    /// whoever needs these frames now relies on them themselves.
     fn substitutes_of(&mut self, frames: &[FrameId]) -> Result<BTreeMap<FrameId, Vec<FrameId>>, Error> {
         let given_up: BTreeSet<SessionId> = self.fold.expired.iter().map(|(_, session)| *session).collect();
-        let is_doubtful = |frame: &FrameId| given_up.contains(&frame.pack.session());
+        let is_doubtful =
+            |frame: &FrameId| given_up.contains(&frame.pack.session()) || self.is_condemned(*frame);
         let of = |frame: &FrameId| Some((*frame, self.substitutes.get(frame)?.clone()));
         let mut all: BTreeMap<FrameId, Vec<FrameId>> = frames.iter().filter_map(of).collect();
-        let doubtful: Vec<FrameId> =
+        let doubtful: BTreeSet<FrameId> =
             all.values().flatten().filter(|frame| is_doubtful(frame)).copied().collect();
         self.load(doubtful.iter().flat_map(|frame| self.places(*frame)).collect())?;
         let holds = |frame: &FrameId, place| match self.known.get(&place) {
@@ -261,8 +274,9 @@ impl<'r> Marker<'r> {
             Some(Err(Closed::Unread(_))) => true,
             Some(Err(Closed::Absent)) | None => false,
         };
-        let counts =
-            |frame: &FrameId| !is_doubtful(frame) || self.places(*frame).any(|place| holds(frame, place));
+        let counts = |frame: &FrameId| {
+            !doubtful.contains(frame) || self.places(*frame).any(|place| holds(frame, place))
+        };
         all.values_mut().for_each(|instead| instead.retain(counts));
         all.retain(|_, instead| !instead.is_empty());
         Ok(all)
@@ -308,6 +322,11 @@ impl<'r> Marker<'r> {
         let before: Vec<usize> = frames.iter().map(|frame| self.places(*frame).count()).collect();
         self.take(self.repo.refresh()?);
         Ok(frames.iter().zip(before).any(|(frame, before)| self.places(*frame).count() > before))
+    }
+
+    /// Whether sweeps condemned every place of the frame.
+    fn is_condemned(&self, frame: FrameId) -> bool {
+        self.places(frame).all(|place| self.sweeps.is_condemned(&place))
     }
 
     fn unmarked(&self, frame: FrameId) -> Error {

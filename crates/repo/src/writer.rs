@@ -221,7 +221,15 @@ impl<'r> Writer<'r> {
             let swept = session.is_condemned(reference.pack);
             let here = !swept && self.has_whole(reference.pack);
             let piece = if here { Piece::Pack(reference.pack) } else { Piece::Frame(reference.frame()) };
-            if (here || self.is_moved(reference.frame())) && session.may_refer(piece)? {
+            let there = here || self.is_moved(reference.frame());
+            // What somebody found damaged counts only for whoever reads it back, be what was stored in its place gone or not.
+            let is_doubted =
+                self.style.reuse == Reuse::Trusted && self.packs.substitutes.contains_key(&reference);
+            if there && is_doubted {
+                lost.get_or_insert(Found::Lost(reference));
+                continue;
+            }
+            if there && session.may_refer(piece)? {
                 lock(&self.relies).insert(piece);
                 return Ok(Some(Found::Known(reference)));
             }
