@@ -12,6 +12,7 @@ pub mod diff;
 mod error;
 pub mod find;
 pub mod look;
+pub mod prove;
 pub mod restore;
 pub mod stats;
 

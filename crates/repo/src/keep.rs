@@ -17,6 +17,7 @@ use crate::fold::{DRIFT_NS_MAX, Fold, PointRecord};
 use crate::repo::{Link, Repo, Said};
 use crate::retention::{Candidate, Guard, Reason, guards};
 use crate::session::Session;
+use crate::verify::L3;
 
 /// What clocks of hosts may differ by before a point of a time to come is taken for one of a clock that is ahead.
 const CLOCKS_APART_NS_MAX: i64 = 15 * 60 * 1_000_000_000;
@@ -29,9 +30,6 @@ const ROOTS_MAX: usize = 16_384;
 
 /// How often a hold on a source looks again for points that were made meanwhile.
 const ROUNDS_MAX: usize = 3;
-
-/// The level of a verification that restores.
-const L3: u8 = 3;
 
 /// What time it is by this host's clock, and what others have borne out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

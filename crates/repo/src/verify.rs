@@ -1,4 +1,5 @@
-//! Proving that a point can be brought back; the levels are those of the glossary.
+//! Proving that a point can be brought back; the levels are those of the glossary. The highest, L3, is done by those who can
+//! bring it back; here it is written down.
 //!
 //! L0: every pack that the point needs is there with the right size. L1: and every byte of them hashes to what the log
 //! says. L2: the tree is whole, every chunk lies where its reference says, by id and length, the frame lists that sweeps
@@ -23,7 +24,10 @@ use crate::reader::Reader;
 use crate::repo::Repo;
 use crate::session::Session;
 
-/// How much is proved.
+/// The number of the level above those: the point was brought back into a scratch place and looked at there.
+pub const L3: u8 = 3;
+
+/// How much is proved without bringing the point back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Objects are there, with the right size.
@@ -63,7 +67,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    fn tell(&mut self, what: impl ToString) {
+    /// Notes something that is wrong, once.
+    pub fn tell(&mut self, what: impl ToString) {
         let what = what.to_string();
         if !self.problems.contains(&what) {
             self.problems.push(what);
@@ -90,23 +95,43 @@ impl<'r> Verifier<'r> {
     /// Proves a point at one level, and writes the verdict down where this host may write. Nobody is let in to say that all is
     /// well; whoever holds the root key is, to say what is wrong, as the next backup must not rely on it.
     pub fn verify(&mut self, point: &PointRecord, level: Level) -> Result<Verdict, Error> {
+        self.look(point, level, level.number(), Verdict::default())
+    }
+
+    /// Proves a point at L3, by the same rules: what L2 looks at, and beside it what bringing the point back has `shown`.
+    pub fn prove(&mut self, point: &PointRecord, shown: Verdict) -> Result<Verdict, Error> {
+        self.look(point, Level::L2, L3, shown)
+    }
+
+    fn look(
+        &mut self,
+        point: &PointRecord,
+        level: Level,
+        proves: u8,
+        verdict: Verdict,
+    ) -> Result<Verdict, Error> {
         let repo = self.repo;
-        let session = announce(repo, point)?;
+        let mut session = announce(repo, point)?;
         let before = self.reader.fetched();
-        let mut check = Check {
-            repo,
-            reader: &self.reader,
-            hashed: &mut self.hashed,
-            bad: BTreeMap::new(),
-            verdict: Verdict::default(),
-        };
+        let mut check =
+            Check { repo, reader: &self.reader, hashed: &mut self.hashed, bad: BTreeMap::new(), verdict };
         let (outcome, mut verdict) = (check.run(point, level), check.verdict);
-        let mut session = session;
         if let (Err(error), Some(session)) = (&outcome, &mut session) {
             session.leave(error);
         }
         outcome?;
         verdict.bytes += self.reader.fetched().saturating_sub(before);
+        self.write_down(point, proves, session, verdict)
+    }
+
+    fn write_down(
+        &self,
+        point: &PointRecord,
+        level: u8,
+        mut session: Option<Session<'_>>,
+        mut verdict: Verdict,
+    ) -> Result<Verdict, Error> {
+        let repo = self.repo;
         if !verdict.problems.is_empty() && is_forgotten(repo, point)? {
             if let Some(session) = &mut session {
                 session.commit(Vec::new(), Vec::new(), BTreeSet::new(), true)?;
@@ -126,7 +151,7 @@ impl<'r> Verifier<'r> {
         if let Some(mut session) = session {
             let fact = Fact::Verified(Verified {
                 point: point.point.id,
-                level: level.number(),
+                level,
                 region: repo.io.region_name().to_owned(),
                 time: repo.world.now_ns(),
                 problems: verdict.problems.len() as u64,

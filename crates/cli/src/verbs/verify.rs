@@ -1,7 +1,11 @@
 //! `verify`: proves that points can be brought back, and writes the verdict down.
 
+mod proof;
+
+use std::path::PathBuf;
+
 use clap::ValueEnum;
-use repo::verify::{Level, Verdict, Verifier, verify_index, verify_log, verify_rest};
+use repo::verify::{L3, Level, Verdict, Verifier, verify_index, verify_log, verify_rest};
 use repo::{PointRecord, Repo};
 use serde_json::{Value, json};
 
@@ -9,10 +13,14 @@ use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::{show, time, verbs};
 
+use proof::Scratch;
+
 /// Prove that points can be brought back
 ///
-/// One point, or all, and then the chunk index, the key slots and what sweeps and sessions left too. The verdict is written into the history. L2 follows every reference
-/// but reads no content, L1 hashes every stored byte: run both from time to time. Exits with 3 if anything is damaged.
+/// One point, or all, and then the chunk index, the key slots and what sweeps and sessions left too. The verdict is written into
+/// the history. L2 follows every reference but reads no content, L1 hashes every stored byte: run both from time to time. L3 is
+/// the proof: the point is restored under a scratch directory, read there again, compared, and removed. Exits with 3 if anything
+/// is damaged, and with 2 where a point did not come back here as it was though nothing of it is lost.
 #[derive(clap::Args)]
 pub(crate) struct Verify {
     /// An id, the first digits of one, or `latest` [default: all points]
@@ -23,6 +31,9 @@ pub(crate) struct Verify {
     /// How much is proved
     #[arg(long, value_enum, default_value = "L2", ignore_case = true)]
     level: Wanted,
+    /// With L3: points are restored under this directory, one after the other, and removed again [default: TMPDIR, or /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
 }
 
 const LOG_DAMAGED: &str = "entries of the history are damaged: this host remembers what they say, and a new one could not restore by \
@@ -45,15 +56,24 @@ enum Wanted {
     /// The tree is whole, and every reference leads to what is there
     #[value(name = "L2")]
     L2,
+    /// It comes back: restored into a scratch directory, read there again, and compared
+    #[value(name = "L3")]
+    L3,
 }
 
 impl Wanted {
-    fn meant(self) -> Level {
+    /// The level at which objects are looked at that no point is restored from.
+    fn below_l3(self) -> Level {
         match self {
             Wanted::L0 => Level::L0,
             Wanted::L1 => Level::L1,
-            Wanted::L2 => Level::L2,
+            Wanted::L2 | Wanted::L3 => Level::L2,
         }
+    }
+
+    fn name(self) -> String {
+        let number = if let Wanted::L3 = self { L3 } else { self.below_l3().number() };
+        format!("L{number}")
     }
 }
 
@@ -61,7 +81,8 @@ impl Verify {
     pub(crate) fn run(self, context: &Context) -> Result<Outcome, Error> {
         let repo = context.open()?;
         repo.must_read()?;
-        let (level, source) = (self.level.meant(), self.source.as_deref());
+        let (level, source) = (self.level, self.source.as_deref());
+        let scratch = self.scratch()?;
         let points: Vec<PointRecord> = match &self.point {
             Some(asked) => vec![verbs::choose(context, &repo, asked, source)?],
             None => {
@@ -69,44 +90,47 @@ impl Verify {
                 repo.fold().live(source).into_iter().cloned().collect()
             }
         };
-        let mut verdicts = Vec::with_capacity(points.len());
+        let mut looks = Vec::with_capacity(points.len());
         let mut verifier = Verifier::new(&repo)?;
         let (mut stands, mut unwritten) = (false, None);
         for point in points {
-            let verdict = verifier.verify(&point, level)?;
+            let (verdict, different) = match &scratch {
+                Some(scratch) => scratch.verify(context, &repo, &mut verifier, &point)?,
+                None => (verifier.verify(&point, level.below_l3())?, Vec::new()),
+            };
             let id = show::short(point.point.id);
-            for problem in &verdict.problems {
-                context.out.warning(format!("{id}: {problem}"));
-            }
-            verdict.notes.iter().for_each(|note| context.out.warning(format!("{id}: {note}")));
+            let told = verdict.problems.iter().chain(&verdict.notes).chain(&different);
+            told.for_each(|what| context.out.warning(format!("{id}: {what}")));
             unwritten = unwritten.or_else(|| verdict.unwritten.clone());
             stands |= verdict.problems.is_empty() && tell_standing(context, &repo, &point);
-            verdicts.push((point, verdict));
+            looks.push(Look { point, verdict, different });
         }
         let (index, log, rest) = match (&self.point, source) {
-            (None, None) => (verify_index(&repo, level)?, verify_log(&repo, level)?, verify_rest(&repo)?),
+            (None, None) => {
+                let level = level.below_l3();
+                (verify_index(&repo, level)?, verify_log(&repo, level)?, verify_rest(&repo)?)
+            }
             _ => Default::default(),
         };
         rest.problems.iter().for_each(|problem| context.out.warning(problem));
         index.problems.iter().for_each(|problem| context.out.warning(format!("chunk index: {problem}")));
         log.problems.iter().for_each(|problem| context.out.warning(format!("history: {problem}")));
         context.finish();
-        let damaged = verdicts.iter().filter(|(_, verdict)| !verdict.problems.is_empty()).count();
-        let looked_at = verdicts.iter().filter(|(_, verdict)| !verdict.is_forgotten).count();
-        let documents: Value =
-            verdicts.iter().map(|(point, verdict)| document(point, verdict, level)).collect();
-        let body = json!({ "level": level_name(level), "damaged": damaged, "index_problems": index.problems,
-            "log_problems": log.problems, "other_problems": rest.problems, "points": documents });
+        let damaged = looks.iter().filter(|look| look.is_damaged()).count();
+        let unproven = looks.iter().filter(|look| look.is_unproven()).count();
+        let looked_at = looks.iter().filter(|look| !look.verdict.is_forgotten).count();
+        let documents: Value = looks.iter().map(|look| look.document(level)).collect();
+        let body = json!({ "level": level.name(), "damaged": damaged, "unproven": unproven,
+            "index_problems": index.problems, "log_problems": log.problems, "other_problems": rest.problems,
+            "points": documents });
         context.out.summary("verify/1", body, |out| {
-            verdicts
-                .iter()
-                .try_for_each(|(point, verdict)| writeln!(out, "{}", line(point, verdict, level)))?;
-            match (looked_at, damaged) {
-                (0, _) => writeln!(out, "there is no point to verify"),
-                (all, 0) => {
-                    writeln!(out, "{} whole at {}", show::count(all as u64, "point"), level_name(level))
-                }
-                (all, _) => writeln!(out, "{damaged} of {} damaged", show::count(all as u64, "point")),
+            looks.iter().try_for_each(|look| writeln!(out, "{}", look.line(level)))?;
+            let all = show::count(looked_at as u64, "point");
+            match (looked_at, damaged, unproven) {
+                (0, ..) => writeln!(out, "there is no point to verify"),
+                (_, 0, 0) => writeln!(out, "{all} whole at {}", level.name()),
+                (_, 0, unproven) => writeln!(out, "{unproven} of {all} not proven here, none damaged"),
+                (_, damaged, _) => writeln!(out, "{damaged} of {all} damaged"),
             }?;
             if !log.problems.is_empty() {
                 writeln!(out, "{LOG_DAMAGED}")?;
@@ -119,8 +143,26 @@ impl Verify {
         tell_what_helps(context, unwritten.as_deref(), damaged);
         let apart = [&index, &log, &rest].iter().all(|verdict| verdict.problems.is_empty());
         let whole = damaged == 0 && apart && !stands;
-        Ok(if whole { verbs::of_history(&repo) } else { Outcome::Damaged })
+        let proven = if unproven == 0 { Outcome::Done } else { Outcome::Incomplete };
+        Ok(if whole { verbs::of_history(&repo).and(proven) } else { Outcome::Damaged })
     }
+
+    /// Where points are brought back to, if they are.
+    fn scratch(&self) -> Result<Option<Scratch>, Error> {
+        match (self.level, &self.scratch) {
+            (Wanted::L3, named) => Ok(Some(Scratch::of(named.clone()))),
+            (_, None) => Ok(None),
+            _ => Err(Error::Request("--scratch is for --level L3: no other restores anything".to_owned())),
+        }
+    }
+}
+
+/// What was found of a point.
+struct Look {
+    point: PointRecord,
+    verdict: Verdict,
+    /// What did not come back as it was, though nothing of it is lost.
+    different: Vec<String>,
 }
 
 /// Says how what was found is healed, or why no backup knows of it.
@@ -158,34 +200,45 @@ fn tell_standing(context: &Context, repo: &Repo, point: &PointRecord) -> bool {
     true
 }
 
-fn level_name(level: Level) -> String {
-    format!("L{}", level.number())
-}
+impl Look {
+    fn is_damaged(&self) -> bool {
+        !self.verdict.problems.is_empty()
+    }
 
-fn line(record: &PointRecord, verdict: &Verdict, level: Level) -> String {
-    let point = &record.point;
-    let state = match verdict.problems.len() as u64 {
-        _ if verdict.is_forgotten => "forgotten while it was looked at, so nothing is said of it".to_owned(),
-        0 => format!("whole at {}", level_name(level)),
-        problems => format!("damaged: {}", show::count(problems, "problem")),
-    };
-    let (objects, bytes) = (show::count(verdict.objects, "object"), show::size(verdict.bytes));
-    let (id, when, source) =
-        (show::short(point.id), time::local(point.as_of), show::bytes(point.source.as_bytes()));
-    format!("{id} of {source} as of {when}: {state}; {objects}, {bytes} read")
-}
+    fn is_unproven(&self) -> bool {
+        !self.is_damaged() && !self.different.is_empty()
+    }
 
-fn document(record: &PointRecord, verdict: &Verdict, level: Level) -> Value {
-    json!({
-        "point": record.point.id.to_string(),
-        "source": record.point.source,
-        "as_of": time::rfc3339(record.point.as_of),
-        "level": level_name(level),
-        "objects": verdict.objects,
-        "bytes": verdict.bytes,
-        "problems": verdict.problems,
-        "notes": verdict.notes,
-        "forgotten": verdict.is_forgotten,
-        "unwritten": verdict.unwritten,
-    })
+    fn line(&self, level: Wanted) -> String {
+        let (point, verdict) = (&self.point.point, &self.verdict);
+        let state = match verdict.problems.len() as u64 {
+            _ if verdict.is_forgotten => {
+                "forgotten while it was looked at, so nothing is said of it".to_owned()
+            }
+            0 if self.is_unproven() => "nothing of it is lost, and it did not come back as it was".to_owned(),
+            0 => format!("whole at {}", level.name()),
+            problems => format!("damaged: {}", show::count(problems, "problem")),
+        };
+        let (objects, bytes) = (show::count(verdict.objects, "object"), show::size(verdict.bytes));
+        let (id, when, source) =
+            (show::short(point.id), time::local(point.as_of), show::bytes(point.source.as_bytes()));
+        format!("{id} of {source} as of {when}: {state}; {objects}, {bytes} read")
+    }
+
+    fn document(&self, level: Wanted) -> Value {
+        let (point, verdict) = (&self.point.point, &self.verdict);
+        json!({
+            "point": point.id.to_string(),
+            "source": point.source,
+            "as_of": time::rfc3339(point.as_of),
+            "level": level.name(),
+            "objects": verdict.objects,
+            "bytes": verdict.bytes,
+            "problems": verdict.problems,
+            "notes": verdict.notes,
+            "different": self.different,
+            "forgotten": verdict.is_forgotten,
+            "unwritten": verdict.unwritten,
+        })
+    }
 }
